@@ -1,0 +1,111 @@
+/*
+ * The software NIC's data path: worker threads that serve virtqueues as a device would, through a software
+ * IOMMU. Registers live in Python (vfiodpa/soft/); this is what lies behind them.
+ *
+ * Control calls marked [paused] are made between vdp_nic_pause and vdp_nic_resume by one control thread.
+ * No function here needs Python, and no worker ever takes the GIL.
+ */
+#ifndef VDP_NIC_H
+#define VDP_NIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dma.h"
+
+#define VDP_NIC_MAX_PAIRS 128u
+
+enum vdp_port { VDP_PORT_ECHO, VDP_PORT_DISCARD, VDP_PORT_GENERATE };
+
+struct vdp_nic_conf {
+	uint32_t pairs;         /* receive/transmit pairs; queue 2p receives, 2p + 1 transmits */
+	uint32_t port;          /* enum vdp_port */
+	uint32_t poll_us;       /* poll this long after the last frame, then sleep; UINT32_MAX: never sleep */
+	int32_t cpu;            /* pin the worker, or -1 */
+	uint32_t generate_size; /* bytes of a generated frame, 60 to 65535 */
+	uint64_t generate_pps;  /* frames a second and pair, 0: as fast as it goes */
+	uint8_t mac[6];         /* destination of generated frames */
+};
+
+struct vdp_queue_conf {
+	uint64_t desc, driver, device; /* iova of the ring's parts */
+	uint16_t size;
+	uint16_t last_avail; /* where to start */
+};
+
+/* Single writer: the queue's worker. Python reads it as numpy (vfiodpa/soft/stats.py has the twin). */
+struct vdp_queue_stats {
+	uint64_t packets, bytes;
+	uint64_t dropped; /* no receive buffer, or a frame too long for it */
+	uint64_t kicks;   /* wake-ups by the doorbell */
+	uint64_t calls;   /* notifications sent */
+	uint64_t calls_suppressed;
+	uint64_t indirect; /* chains with an indirect table */
+	uint64_t errors;   /* ring or buffer errors: each stops the NIC */
+};
+
+struct vdp_worker_stats {
+	uint64_t packets; /* taken from or given to rings */
+	uint64_t polls, empty_polls, sleeps;
+	uint64_t busy_cycles; /* TSC cycles of polls that found packets */
+};
+
+enum vdp_nic_error_code {
+	VDP_NIC_OK,
+	VDP_NIC_AVAIL_JUMP,   /* avail idx moved by more than the queue size */
+	VDP_NIC_BAD_HEAD,     /* head or next not below the table's size */
+	VDP_NIC_LOOP,         /* chain longer than the queue */
+	VDP_NIC_BAD_INDIRECT, /* nested, with NEXT, empty, too long or not a multiple of 16 */
+	VDP_NIC_BAD_ORDER,    /* readable after writable, or a buffer of the wrong direction */
+	VDP_NIC_BAD_LENGTH,   /* no room for a header, or lengths that wrap */
+	VDP_NIC_DMA_FAULT,    /* the IOMMU stopped an access: see the faults */
+	VDP_NIC_MEMORY_GONE,  /* SIGBUS: the guest's memory was truncated */
+};
+
+struct vdp_nic_error {
+	uint32_t code; /* enum vdp_nic_error_code; the first error wins until vdp_nic_reset */
+	uint32_t queue;
+	uint64_t detail; /* head, index, length or iova, as the code says */
+};
+
+struct vdp_nic;
+
+int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf); /* starts the worker, paused */
+void vdp_nic_fini(struct vdp_nic *nic);                                  /* joins the worker */
+
+/* Park the worker between two polls; nestable. -ETIMEDOUT when it does not come to rest. */
+int vdp_nic_pause(struct vdp_nic *nic, uint32_t timeout_ms);
+void vdp_nic_resume(struct vdp_nic *nic);
+
+void vdp_nic_set_dma(struct vdp_nic *nic, struct vdp_dma *dma);    /* [paused] borrowed */
+void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features); /* [paused] low 64 bits */
+void vdp_nic_run(struct vdp_nic *nic, bool on);                    /* [paused] DRIVER_OK */
+void vdp_nic_reset(struct vdp_nic *nic);   /* [paused] all queues off, no fds, no features, error cleared */
+void vdp_nic_refresh(struct vdp_nic *nic); /* [paused] after a change of the DMA map: translate rings again */
+void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] */
+
+/* [paused] Ring errors (unmapped, unaligned) are reported as the NIC's error, as hardware would. */
+int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t queue, const struct vdp_queue_conf *conf);
+void vdp_nic_queue_disable(struct vdp_nic *nic, uint32_t queue);   /* [paused] queue reset */
+uint16_t vdp_nic_queue_avail(struct vdp_nic *nic, uint32_t queue); /* [paused] next avail entry to take */
+
+/* [paused] fds are borrowed; -1 takes one away. Must be eventfds, O_NONBLOCK. */
+int vdp_nic_set_kick(struct vdp_nic *nic, uint32_t queue, int fd);
+void vdp_nic_set_call(struct vdp_nic *nic, uint32_t queue, int fd);
+void vdp_nic_set_config_call(struct vdp_nic *nic, int fd);
+
+int vdp_nic_kick(struct vdp_nic *nic, uint32_t queue); /* the doorbell, any thread */
+int vdp_nic_doorbell_fd(
+    struct vdp_nic *nic, uint32_t queue); /* eventfd that does the same; owned by the NIC */
+
+/* Deliver a frame (no virtio header) to the wire as if transmitted on a pair; one at a time, -EAGAIN when
+ * busy. */
+int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length);
+
+/* Any thread. */
+const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uint32_t queue);
+const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic);
+void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret);
+uint64_t vdp_tsc_hz(void); /* ticks a second of busy_cycles, 0 when there is no such counter */
+
+#endif

@@ -1,0 +1,1 @@
+"""vfiodpa: a userspace vDPA driver framework."""

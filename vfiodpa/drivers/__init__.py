@@ -1,0 +1,1 @@
+"""Device drivers: how a NIC is programmed."""

@@ -1,0 +1,1 @@
+"""Front ends: who owns the guest."""

@@ -1,0 +1,1 @@
+"""PCI functions: the contract, and what is common to all of them."""

@@ -1,0 +1,1 @@
+"""Specifications as tables: one file per chapter, declarations only."""

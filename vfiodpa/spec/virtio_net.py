@@ -1,0 +1,86 @@
+"""The network device.
+
+Ref: virtio 1.3 and 1.4, section 5.1.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+from ..layout import Layout, le8, le16, le32
+from ..registers import RegisterBlock, reg, reg_array
+
+MIN_MTU = 68  # 5.1.4.1
+MAX_MTU = 65535
+SPEED_UNKNOWN = 0xFFFF_FFFF
+DUPLEX_FULL = 0x01  # as the field text and Linux say; the 1.4 clause has them swapped
+DUPLEX_UNKNOWN = 0xFF
+
+
+class NetStatus(IntFlag):
+    """``status`` field of the device configuration (5.1.4)."""
+
+    LINK_UP = 1
+    ANNOUNCE = 2
+
+
+class NetConfig(RegisterBlock, size=0x1C, ref="virtio 1.3, 5.1.4"):
+    """Read-only to the driver; a field exists when its feature is offered."""
+
+    # fmt: off
+    mac                             = reg_array(0x00, 8, 6, mode="ro")
+    status                          = reg(0x06, 16, NetStatus, mode="ro")
+    max_virtqueue_pairs             = reg(0x08, 16, mode="ro")
+    mtu                             = reg(0x0A, 16, mode="ro")
+    speed                           = reg(0x0C, 32, mode="ro")  # Mbit/s
+    duplex                          = reg(0x10, 8, mode="ro")
+    rss_max_key_size                = reg(0x11, 8, mode="ro")
+    rss_max_indirection_table_length = reg(0x12, 16, mode="ro")
+    supported_hash_types            = reg(0x14, 32, mode="ro")
+    supported_tunnel_types          = reg(0x18, 32, mode="ro")
+    # fmt: on
+
+
+class HdrFlag(IntFlag):
+    """``flags`` of the net header (5.1.6)."""
+
+    NEEDS_CSUM = 1
+    DATA_VALID = 2
+    RSC_INFO = 4
+    UDP_TUNNEL_CSUM = 8
+
+
+class GsoType(IntEnum):
+    """``gso_type`` of the net header (5.1.6); 0x80 (ECN) may be set beside it."""
+
+    NONE = 0
+    TCPV4 = 1
+    UDP = 3
+    TCPV6 = 4
+    UDP_L4 = 5
+
+
+class NetHdr(Layout, size=12, ref="virtio 1.3, 5.1.6"):
+    flags = le8
+    gso_type = le8
+    hdr_len = le16
+    gso_size = le16
+    csum_start = le16
+    csum_offset = le16
+    num_buffers = le16
+
+
+class NetHdrHash(NetHdr, size=20, ref="virtio 1.3, 5.1.6, with VIRTIO_NET_F_HASH_REPORT"):
+    hash_value = le32
+    hash_report = le16
+    padding_reserved = le16
+
+
+def rx_queue(pair: int) -> int:
+    """Index of the receive queue of a queue pair, counted from 0 (5.1.2)."""
+    return 2 * pair
+
+
+def tx_queue(pair: int) -> int:
+    """Index of the transmit queue of a queue pair, counted from 0 (5.1.2)."""
+    return 2 * pair + 1
