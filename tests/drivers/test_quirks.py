@@ -163,7 +163,9 @@ def test_announce_goes_to_the_vendor() -> None:
 
 
 def test_ones_in_a_vendor_register_of_a_lost_device() -> None:
-    function, nic = opened(replace(VENDOR, stop_by_enable=False, ring_state=replace(RULE, read_at=ReadPoint.AFTER_RESET)))
+    function, nic = opened(
+        replace(VENDOR, stop_by_enable=False, ring_state=replace(RULE, read_at=ReadPoint.AFTER_RESET))
+    )
     nic.start_queue(0, ring())
     function.options.gone_after = function.accesses + 5
     with pytest.raises(DeviceGone):
