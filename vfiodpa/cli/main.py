@@ -22,7 +22,9 @@ EPILOG = (
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
-        prog="vfiodpa", description="Userspace vDPA: virtio NICs for guests, through VFIO or in software.", epilog=EPILOG
+        prog="vfiodpa",
+        description="Userspace vDPA: virtio NICs for guests, through VFIO or in software.",
+        epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"vfiodpa {version('vfiodpa')}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

@@ -78,7 +78,9 @@ def describe(nic: Nic) -> dict[str, Any]:
         },
         "config": asdict(nic.config),
         "queue_pairs": nic.device.queue_pairs,
-        "queues": [{"queue": q.index, "kind": q.kind, "size_max": q.size_max, **asdict(q.doorbell)} for q in nic.queues],
+        "queues": [
+            {"queue": q.index, "kind": q.kind, "size_max": q.size_max, **asdict(q.doorbell)} for q in nic.queues
+        ],
         "features": {
             "device": spec.names(nic.features.device),
             "device_mask": hex(nic.features.device),

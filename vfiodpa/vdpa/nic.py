@@ -1,10 +1,10 @@
 """A NIC opened at a prompt: its function, registers, features, configuration, queues and events by name.
 
-    >>> nic = vfiodpa.open("soft")
-    >>> nic.regs.common.device_status
-    <DeviceStatus: 0>
-    >>> "mrg_rxbuf" in nic.features
-    True
+>>> nic = vfiodpa.open("soft")
+>>> nic.regs.common.device_status
+<DeviceStatus: 0>
+>>> "mrg_rxbuf" in nic.features
+True
 """
 
 from __future__ import annotations
