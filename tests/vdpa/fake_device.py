@@ -9,7 +9,8 @@ from typing import Any
 from vfiodpa.drivers.device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from vfiodpa.errors import DeviceTimeout, Unsupported
 from vfiodpa.frontends.frontend import Frontend
-from vfiodpa.memory import Iova, Mapping as SharedMemory
+from vfiodpa.memory import Iova
+from vfiodpa.memory import Mapping as SharedMemory
 from vfiodpa.pci.function import DmaDomain, DmaFault, Doorbell, IovaRange, PciFunction, Perm
 from vfiodpa.registers import RegisterBlock, Window
 from vfiodpa.spec.features import NONE, Feature
