@@ -66,7 +66,7 @@ def run_show(arguments: argparse.Namespace) -> ExitCode:
 def describe(nic: Nic) -> dict[str, Any]:
     """Everything ``show`` says, ready for JSON."""
     pci = ConfigHeader(nic.function.config)
-    offers = explain(nic.device)
+    offers = explain(nic.features.device, nic.features.guest)
     return {
         "device": nic.name,
         "driver": nic.device.driver,
@@ -85,7 +85,7 @@ def describe(nic: Nic) -> dict[str, Any]:
             "device": spec.names(nic.features.device),
             "device_mask": hex(nic.features.device),
             "guest": [offer.name for offer in offers if offer.offered],
-            "not_offered": {offer.name: offer.reason for offer in offers if not offer.offered},
+            "not_offered": {offer.name: offer.why for offer in offers if not offer.offered},
         },
         "can": {
             "stop one queue": nic.device.can_stop_queue,

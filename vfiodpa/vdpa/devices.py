@@ -17,9 +17,9 @@ PCI_ADDRESS = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.
 
 def open_function(device: str, *, dma: DmaDomain | None = None) -> PciFunction:
     """Open a PCI function. ``dma`` shares another function's address space (one guest, several devices)."""
-    kind, _, options = device.partition(":")
+    kind = device.partition(":")[0]
     if kind == "soft":
-        return SoftFunction(parse_options(options), dma=dma)
+        return SoftFunction(parse_options(device), dma=dma)
     if PCI_ADDRESS.fullmatch(device):
         raise Unsupported("PCI functions through VFIO are not in this version", device=device, remedy="soft")
     raise UsageError(
