@@ -150,7 +150,7 @@ class VirtioPci(VdpaDevice):
             self._write_features(wanted)
             self._common.device_status |= S.FEATURES_OK  # step 5
             self._check_accepted(wanted)  # step 6
-            self._state.negotiated = wanted
+            self._state.negotiated = wanted | (features & F.NET_MQ)  # in force by the vendor's register
             self._map_vector(CONFIG)  # step 7, 4.1.5.1.2
             self._vendor.set_active_pairs(1)  # 5.1.5: one pair until more are asked for
         except DeviceError:
@@ -160,8 +160,6 @@ class VirtioPci(VdpaDevice):
     def start(self) -> None:
         self._need_features("start")
         self._common.device_status |= S.DRIVER_OK  # 3.1.1 step 8
-        if self.status & S.NEEDS_RESET:
-            raise self._error("the device needs a reset right after DRIVER_OK", self.function.diagnose())
 
     def start_queue(self, queue: int, setup: QueueSetup) -> None:
         self._need_features(f"start queue {queue}")
