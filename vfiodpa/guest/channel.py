@@ -123,7 +123,7 @@ class Channel:
         body = payload.pack() if isinstance(payload, Layout) else payload
         if flags is None:
             flags = VERSION | (HeaderFlag.NEED_REPLY if need_reply else 0)
-        self.send_raw(Header(request=request, flags=flags, size=len(body)).pack() + body, fds)
+        self.send_raw(Header(request=request, flags=flags, length=len(body)).pack() + body, fds)
 
     def reply(self, message: Message, payload: Layout | bytes) -> None:
         """Answer a message."""
@@ -137,9 +137,9 @@ class Channel:
         fds: list[int] = []
         try:
             header = Header.unpack(self._recv(Header.size, end, fds))
-            if header.size > MAX_PAYLOAD:
-                raise ProtocolViolation(f"a message of {header.size} bytes", device=self.name)
-            payload = self._recv(header.size, end, fds)
+            if header.length > MAX_PAYLOAD:
+                raise ProtocolViolation(f"a message of {header.length} bytes", device=self.name)
+            payload = self._recv(header.length, end, fds)
         except BaseException:
             for fd in fds:
                 os.close(fd)
