@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_function import BASIC, MAC, VENDOR_BAR, FakeFunction
 
+from tests.drivers.fake_function import BASIC, MAC, VENDOR_BAR, FakeFunction
 from vfiodpa.drivers.device import QueueSetup, QueueState
 from vfiodpa.drivers.quirks import GENERIC, PciId, Quirks, ReadPoint, RingState, VendorRegister
 from vfiodpa.drivers.virtio_pci import VirtioPci
