@@ -19,6 +19,7 @@ from vfiodpa.spec.virtio_pci import NO_VECTOR, CfgType, CommonCfg, DeviceStatus,
 COMMON, ISR, DEVICE, NOTIFY = 0x000, 0x100, 0x200, 0x400
 BAR_SIZE = 0x1000
 VENDOR_BAR = 4
+VENDOR_BARS = (2, VENDOR_BAR)  # they share their registers
 MULTIPLIER = 4
 MAC = bytes.fromhex("525400123456")
 
@@ -152,7 +153,7 @@ class FakeFunction(PciFunction):
         return FakeConfig(self)
 
     def bar(self, index: int) -> Window:
-        if index == 0 or (index == VENDOR_BAR and self.options.vendor_bar):
+        if index == 0 or (index in VENDOR_BARS and self.options.vendor_bar):
             return FakeWindow(self, index)
         raise DeviceError(f"BAR {index} is not implemented", device=self.name)
 
