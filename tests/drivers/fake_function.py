@@ -110,6 +110,8 @@ class FakeConfig:
     def read(self, offset: int, width: int) -> int:
         if self.function.gone:
             return (1 << width) - 1
+        if offset + width // 8 > self.length:
+            raise IndexError(f"{offset:#x} is outside configuration space")
         return int.from_bytes(self.function.space[offset : offset + width // 8], "little")
 
     def write(self, offset: int, width: int, value: int) -> None:

@@ -13,7 +13,7 @@ from vfiodpa.drivers.quirks import GENERIC, PciId, Quirks, ReadPoint, RingState,
 from vfiodpa.drivers.softnic import SOFTNIC
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.drivers.waiting import Deadlines
-from vfiodpa.errors import DeviceGone, DeviceTimeout, Unsupported, UsageError
+from vfiodpa.errors import DeviceError, DeviceGone, DeviceTimeout, Unsupported, UsageError
 from vfiodpa.memory import Iova
 from vfiodpa.pci.function import PciFunction
 from vfiodpa.spec.features import Feature
@@ -201,6 +201,11 @@ def test_the_software_nics_record_writes_the_mac_last_part_last() -> None:
     function.log.clear()
     nic.announce(bytes.fromhex("010203040506"))
     assert function.writes() == [("bar2+0x8", 0x04030201), ("bar2+0xc", 0x0605)]
+
+
+def test_the_software_nics_record_looks_for_its_magic_number() -> None:
+    with pytest.raises(DeviceError, match="0x00000000 instead of 0x5d1c0001"):
+        VirtioPci(FakeFunction(vendor_bar=True), replace(SOFTNIC, ids=GENERIC.ids), FAST)
 
 
 def test_ones_in_a_vendor_register_of_a_lost_device() -> None:

@@ -29,7 +29,8 @@ def patch(function: FakeFunction, kind: CfgType, **fields: int) -> None:
 
 def append(function: FakeFunction, cap: VirtioPciCap, at: int = SPARE) -> None:
     """Add a capability behind the last."""
-    patch(function, CfgType.DEVICE, cap_next=at)
+    last = AT[CfgType.DEVICE] if function.options.missing is None else AT[CfgType.ISR]
+    function.space[last + 1] = at
     data = cap.pack()[: 256 - at]
     function.space[at : at + len(data)] = data
 
@@ -89,9 +90,21 @@ def test_what_cannot_be_used_is_explained(kind: CfgType, fields: dict[str, int],
         find_structures(function)
 
 
-def test_a_capability_that_leaves_configuration_space() -> None:
+@pytest.mark.parametrize(("at", "fits"), [(0xF0, True), (0xF4, False)])
+def test_a_capability_at_the_end_of_configuration_space(at: int, fits: bool) -> None:
     function = FakeFunction(missing=CfgType.DEVICE)
-    patch(function, CfgType.ISR, cap_next=0xF4)
-    function.space[0xF4:0x100] = capability(CfgType.DEVICE, DEVICE, NetConfig.size).pack()[:12]
-    with pytest.raises(DeviceError, match="no usable virtio structure DEVICE"):
+    patch(function, CfgType.ISR, cap_next=at)
+    data = capability(CfgType.DEVICE, DEVICE, NetConfig.size).pack()[: 256 - at]
+    function.space[at : at + len(data)] = data
+    if fits:
+        assert CfgType.DEVICE in find_structures(function)
+    else:
+        with pytest.raises(DeviceError, match="no usable virtio structure DEVICE"):
+            find_structures(function)
+
+
+def test_a_notify_capability_whose_multiplier_is_outside() -> None:
+    function = FakeFunction(missing=CfgType.NOTIFY)
+    append(function, NotifyCap(cap_id=CapId.VENDOR, cap_len=20, cfg_type=CfgType.NOTIFY, length=0x100), at=0xF0)
+    with pytest.raises(DeviceError, match="NOTIFY: its capability has only 16 bytes"):
         find_structures(function)
