@@ -165,14 +165,6 @@ def test_a_queue_that_vanished() -> None:
         nic.start_queue(0, RING)
 
 
-def test_a_device_that_needs_a_reset_at_once() -> None:
-    function, nic = opened()
-    nic.negotiate(Feature.VERSION_1)
-    function.values["device_status"] |= DeviceStatus.NEEDS_RESET
-    with pytest.raises(DeviceError, match="needs a reset"):
-        nic.start()
-
-
 def test_close_takes_interrupts_away_from_a_device_that_does_not_reset() -> None:
     function, nic = opened()
     nic.set_config_irq(5)

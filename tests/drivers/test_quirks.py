@@ -117,10 +117,11 @@ def test_multiqueue_with_a_vendors_register() -> None:
             nic.set_active_pairs(pairs)
 
 
-def test_multiqueue_is_not_asked_of_the_device() -> None:
-    _, nic = opened(**MULTI)
+def test_multiqueue_is_in_force_but_not_asked_of_the_device() -> None:
+    function, nic = opened(**MULTI)
     nic.negotiate(Feature.VERSION_1 | Feature.NET_MQ)
-    assert nic.negotiated == Feature.VERSION_1
+    assert nic.negotiated == Feature.VERSION_1 | Feature.NET_MQ
+    assert function.features_written == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(("limits", "pairs"), [({"vectors": 5}, 2), ({"num_queues": 6}, 3), ({"vectors": 0}, 4)])

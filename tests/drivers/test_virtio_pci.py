@@ -175,6 +175,13 @@ def test_only_offered_fields_are_read() -> None:
     assert nic.read_config() == {"mac": list(MAC), "status": 1}
 
 
+def test_a_field_that_is_not_offered_is_not_there() -> None:
+    _, nic = opened()
+    assert nic.config.status == 1
+    with pytest.raises(StateError, match="no mtu: the device does not offer NET_MTU"):
+        _ = nic.config.mtu
+
+
 def test_the_configuration_is_read_again_when_it_changed() -> None:
     function, nic = opened()
     function.options.generation_moves = 2

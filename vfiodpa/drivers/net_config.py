@@ -5,9 +5,9 @@ Ref: virtio 1.3, 2.5.3 and 5.1.4.
 
 from __future__ import annotations
 
-from ..errors import DeviceError
-from ..registers import BoundArray, RegisterArray
-from ..spec.features import Feature
+from ..errors import DeviceError, StateError
+from ..registers import AnyRegister, Window
+from ..spec.features import Feature, names
 from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import CommonCfg
 
@@ -28,25 +28,35 @@ FIELD_FEATURES = {
 }
 
 
-def read_once(config: NetConfig, offered: Feature) -> dict[str, int | list[int]]:
-    """Every field that exists, by name."""
-    fields: dict[str, int | list[int]] = {}
-    for register in config.registers():
-        if FIELD_FEATURES[register.name] & offered:
-            if isinstance(register, RegisterArray):
-                fields[register.name] = list(BoundArray(register, config))
-            else:
-                fields[register.name] = register.load(config)
-    return fields
+def _needs(register: AnyRegister) -> Feature:
+    field, _, _ = register.name.partition("[")  # an element of an array has its index in its name
+    return FIELD_FEATURES[field]
 
 
-def read_config(
-    common: CommonCfg, config: NetConfig, offered: Feature, attempts: int, device: str
-) -> dict[str, int | list[int]]:
+class OfferedConfig(NetConfig, size=NetConfig.size, ref=NetConfig.ref):
+    """The configuration as this device has it: a field whose feature is not offered is not there (2.5.2)."""
+
+    def __init__(self, window: Window, offered: Feature) -> None:
+        super().__init__(window)
+        self.offered = offered
+
+    def has(self, register: AnyRegister) -> bool:
+        """Is the field inside the structure, and its feature offered?"""
+        return super().has(register) and bool(_needs(register) & self.offered)
+
+    def window_for(self, register: AnyRegister) -> Window:
+        """Raises ``StateError`` for a field that is not there."""
+        needs = _needs(register)
+        if not needs & self.offered:
+            raise StateError(f"there is no {register.name}: the device does not offer {' or '.join(names(needs))}")
+        return super().window_for(register)
+
+
+def read_config(common: CommonCfg, config: NetConfig, attempts: int, device: str) -> dict[str, int | list[int]]:
     """The fields under one configuration generation; raises ``DeviceError`` when it never rests."""
     for _ in range(attempts):
         before = common.config_generation
-        fields = read_once(config, offered)
+        fields = config.dump()
         if common.config_generation == before:  # 2.5.3: fields of two generations must not be mixed
             return fields
     raise DeviceError(f"the configuration changed during {attempts} readings in a row", device=device)

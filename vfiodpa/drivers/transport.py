@@ -13,7 +13,6 @@ from ..pci.capabilities import capabilities, read_layout
 from ..pci.function import PciFunction
 from ..registers import SubWindow, Window
 from ..spec.pci import CONFIG_SIZE, CapId, ConfigHeader
-from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import COMMON_CFG_MIN, CfgType, CommonCfg, IsrCfg, NotifyCap, VirtioPciCap
 
 log = logging.getLogger(__name__)
@@ -69,11 +68,11 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """The virtio structures of a function, and how far apart its doorbells are (bytes)."""
+    """The virtio structures of a function; ``net`` is the device configuration, ``notify_multiplier`` in bytes."""
 
     common: CommonCfg
     isr: IsrCfg
-    net: NetConfig
+    net: Window
     notify: Structure
     notify_multiplier: int
 
@@ -84,7 +83,7 @@ class Transport:
         return cls(
             common=CommonCfg(_window(function, found[CfgType.COMMON])),
             isr=IsrCfg(_window(function, found[CfgType.ISR])),
-            net=NetConfig(_window(function, found[CfgType.DEVICE])),
+            net=_window(function, found[CfgType.DEVICE]),
             notify=found[CfgType.NOTIFY],
             notify_multiplier=_multiplier(function, found[CfgType.NOTIFY].cap),
         )

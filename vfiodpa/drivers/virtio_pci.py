@@ -19,7 +19,7 @@ from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 from . import feature_policy as policy
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .interrupts import CONFIG, Interrupts, pairs_for
-from .net_config import read_config
+from .net_config import OfferedConfig, read_config
 from .queue import Queue
 from .quirks import GENERIC, PciId, Quirks, ReadPoint
 from .transport import Transport, check_present
@@ -74,6 +74,7 @@ class VirtioPci(VdpaDevice):
         self._common: CommonCfg = self._transport.common
         self._acknowledge()
         self._offered = self._read_features()
+        self._config = OfferedConfig(self._transport.net, self._offered)
         self.irqs = Interrupts(function)
         self._pairs = self._count_pairs()
         self._queues = [self._read_queue(queue) for queue in range(2 * self._pairs)]
@@ -98,15 +99,15 @@ class VirtioPci(VdpaDevice):
     @property
     def blocks(self) -> Mapping[str, RegisterBlock]:
         found = self._transport
-        standard = {"pci": self._header, "common": found.common, "isr": found.isr, "net": found.net}
+        standard = {"pci": self._header, "common": found.common, "isr": found.isr, "net": self._config}
         return standard | self._vendor.blocks
 
     @property
     def config(self) -> NetConfig:
-        return self._transport.net
+        return self._config
 
     def read_config(self) -> Mapping[str, int | list[int]]:
-        return read_config(self._common, self.config, self._offered, self.deadlines.config_reads, self.name)
+        return read_config(self._common, self._config, self.deadlines.config_reads, self.name)
 
     @property
     def queue_pairs(self) -> int:
@@ -144,12 +145,12 @@ class VirtioPci(VdpaDevice):
     def negotiate(self, features: Feature) -> None:
         self._acknowledge()
         try:
-            self._offered = self._read_features()  # 3.1.1 step 4
+            self._offered = self._config.offered = self._read_features()  # 3.1.1 step 4
             wanted = self._choose(features)
             self._write_features(wanted)
             self._common.device_status |= S.FEATURES_OK  # step 5
             self._check_accepted(wanted)  # step 6
-            self._state.negotiated = wanted
+            self._state.negotiated = wanted | (features & F.NET_MQ)  # in force by the vendor's register
             self._map_vector(CONFIG)  # step 7, 4.1.5.1.2
             self._vendor.set_active_pairs(1)  # 5.1.5: one pair until more are asked for
         except DeviceError:
@@ -159,8 +160,6 @@ class VirtioPci(VdpaDevice):
     def start(self) -> None:
         self._need_features("start")
         self._common.device_status |= S.DRIVER_OK  # 3.1.1 step 8
-        if self.status & S.NEEDS_RESET:
-            raise self._error("the device needs a reset right after DRIVER_OK", self.function.diagnose())
 
     def start_queue(self, queue: int, setup: QueueSetup) -> None:
         self._need_features(f"start queue {queue}")
@@ -323,7 +322,7 @@ class VirtioPci(VdpaDevice):
         if not pairs:
             raise self._error("the device has no queue pair", f"num_queues is {self._common.num_queues}")
         if self._offered & (F.NET_MQ | F.NET_RSS):
-            pairs = min(pairs, self.config.max_virtqueue_pairs)
+            pairs = min(pairs, self._config.max_virtqueue_pairs)
         if not self.quirks.active_pairs:  # nobody could tell the device to use a second one
             pairs = 1
         return pairs_for(self.irqs.vectors, max(pairs, 1))
