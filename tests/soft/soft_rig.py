@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -118,6 +119,24 @@ def wait_for(fd: int, seconds: float = 5.0) -> int:
     """Wait until an eventfd is signalled; returns how often, 0 when it was not in time."""
     select.select([fd], [], [], seconds)
     return fired(fd)
+
+
+class StuckLib:
+    """``lib`` with a NIC that does not come to rest."""
+
+    def __getattr__(self, name: str) -> object:
+        return (lambda *_: -errno.ETIMEDOUT) if name == "vdp_nic_pause" else getattr(lib, name)
+
+
+class RecordingLib:
+    """``lib`` that keeps the names of what is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        self.calls.append(name)
+        return getattr(lib, name)
 
 
 class Ring:

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from soft_rig import RING_BYTES, RINGS, Nic, Ring
+from soft_rig import RING_BYTES, RINGS, Nic, Ring, StuckLib
 
-from vfiodpa._native import lib
 from vfiodpa.errors import DeviceTimeout, IommuError, StateError
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.pci.function import DmaFault, IovaRange, Perm
@@ -31,12 +30,10 @@ def domain() -> Iterator[SoftDomain]:
 
 
 def test_ranges_follow_the_options() -> None:
-    assert SoftDomain().iova_ranges == (IovaRange(0, (1 << 48) - 1),)
-    assert SoftFunction("soft:iova=39").dma.iova_ranges == (IovaRange(0, (1 << 39) - 1),)
-    assert SoftFunction("soft:msi_hole=on").dma.iova_ranges == (
-        IovaRange(0, 0xFEDF_FFFF),
-        IovaRange(0xFEF0_0000, (1 << 48) - 1),
-    )
+    with SoftFunction("soft") as plain, SoftFunction("soft:iova=39") as narrow, SoftFunction("soft:msi_hole=on") as x86:
+        assert plain.dma.iova_ranges == (IovaRange(0, (1 << 48) - 1),)
+        assert narrow.dma.iova_ranges == (IovaRange(0, (1 << 39) - 1),)
+        assert x86.dma.iova_ranges == (IovaRange(0, 0xFEDF_FFFF), IovaRange(0xFEF0_0000, (1 << 48) - 1))
 
 
 def test_overlap_names_both_ranges(domain: SoftDomain, memory: Mapping) -> None:
@@ -189,18 +186,11 @@ def test_a_domain_closed_before_its_function_is_harmless(domain: SoftDomain, mem
     function.close()
 
 
-class Stuck:
-    """``lib`` with a NIC that does not come to rest."""
-
-    def __getattr__(self, name: str) -> object:
-        return (lambda *_: -110) if name == "vdp_nic_pause" else getattr(lib, name)
-
-
 def test_a_worker_that_does_not_rest_leaves_the_map_as_it_was(
     nic: Nic, memory: Mapping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("vfiodpa.soft.engine.lib", Stuck())
+        patch.setattr("vfiodpa.soft.engine.lib", StuckLib())
         with pytest.raises(DeviceTimeout, match="does not come to rest"):
             nic.f.dma.map(Iova(0x1000_0000), memory)
     nic.f.dma.map(Iova(0x1000_0000), memory)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soft_rig import Nic, Ring, S, fired
+from soft_rig import Nic, RecordingLib, Ring, S, fired
 
 from vfiodpa._native import ffi, lib
 from vfiodpa.errors import DeviceGone, StateError, UsageError
@@ -145,6 +145,26 @@ class TestRingState:
         nic.to_features_ok()
         nic.enable(1)
         assert nic.vendor.ring_state[1] == 0
+
+    @pytest.mark.parametrize("stop", ["queue", "device"])
+    def test_nothing_moves_between_position_and_stop(
+        self, nic: Nic, monkeypatch: pytest.MonkeyPatch, stop: str
+    ) -> None:
+        nic.bring_up()
+        log = RecordingLib()
+        monkeypatch.setattr("vfiodpa.soft.engine.lib", log)
+        if stop == "queue":
+            nic.common.queue_select = 1
+            nic.common.queue_reset = 1
+        else:
+            nic.common.device_status = 0
+        read = log.calls.index("vdp_nic_queue_avail")
+        off = log.calls.index("vdp_nic_queue_disable" if stop == "queue" else "vdp_nic_reset")
+        assert read < off
+        depth = 0
+        for call in log.calls[:off]:
+            depth += {"vdp_nic_pause": 1, "vdp_nic_resume": -1}.get(call, 0)
+            assert depth > 0, "the worker went on between reading the position and stopping"
 
     def test_a_queue_starts_where_it_is_told(self, nic: Nic) -> None:
         nic.to_features_ok()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soft_rig import Nic, Ring, S, fired, wait_for
+from soft_rig import Nic, Ring, S, StuckLib, fired, wait_for
 
 from vfiodpa._native import lib
-from vfiodpa.errors import DeviceError, DriverBreach, Unsupported
+from vfiodpa.errors import DeviceError, DeviceTimeout, DriverBreach, Unsupported
 from vfiodpa.soft.virtio_net import NOTIFY_OFFSET
 from vfiodpa.spec.pci import Status
 from vfiodpa.spec.virtio_pci import NO_VECTOR, IsrStatus
@@ -98,6 +98,19 @@ def test_swapping_a_vectors_fd_while_running(nic: Nic, eventfd: Eventfd) -> None
     nic.f.set_irq(1, None)
     transmit(nic, tx)
     assert (fired(second), fired(first)) == (0, 0)
+
+
+def test_a_swap_that_fails_keeps_the_old_fd(nic: Nic, eventfd: Eventfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = eventfd(), eventfd()
+    nic.f.set_irq(1, first)
+    nic.bring_up()
+    route(nic, 1, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("vfiodpa.soft.engine.lib", StuckLib())
+        with pytest.raises(DeviceTimeout):
+            nic.f.set_irq(1, second)
+    transmit(nic, Ring(nic, 1))
+    assert (wait_for(first), fired(second)) == (1, 0)
 
 
 def test_what_is_no_eventfd_is_refused(nic: Nic, tmp_path: Path) -> None:
