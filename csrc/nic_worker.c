@@ -28,19 +28,6 @@ int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue)
 	return epoll_ctl(nic->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* Where a resumed worker finds the world changed. */
-static void worker_park(struct vdp_nic *nic)
-{
-	pthread_mutex_lock(&nic->lock);
-	nic->parked = true;
-	pthread_cond_broadcast(&nic->changed);
-	while (__atomic_load_n(&nic->want_pause, __ATOMIC_RELAXED))
-		pthread_cond_wait(&nic->changed, &nic->lock);
-	nic->parked = false;
-	pthread_mutex_unlock(&nic->lock);
-	nic->idle_since_ns = 0;
-}
-
 /* The first error stops all queues; the register model learns of it and says DEVICE_NEEDS_RESET. */
 static void worker_report(struct vdp_nic *nic)
 {
@@ -95,6 +82,21 @@ static void worker_mind_kicks(struct vdp_nic *nic, bool on)
 		worker_mind_kick(nic, pair->tx, on);
 		worker_mind_kick(nic, pair->rx, on && pair->rx_starved);
 	}
+}
+
+static void worker_park(struct vdp_nic *nic)
+{
+	pthread_mutex_lock(&nic->lock);
+	nic->parked = true;
+	pthread_cond_broadcast(&nic->changed);
+	while (__atomic_load_n(&nic->want_pause, __ATOMIC_RELAXED))
+		pthread_cond_wait(&nic->changed, &nic->lock);
+	nic->parked = false;
+	pthread_mutex_unlock(&nic->lock);
+	nic->idle_since_ns = 0;
+	/* Rings may be new, and we are going to poll them. */
+	if (nic->running && nic->error.code == VDP_NIC_OK)
+		worker_mind_kicks(nic, false);
 }
 
 static bool worker_waiting(struct vdp_nic *nic, struct vdp_queue *queue)
