@@ -130,6 +130,9 @@ def array(field: Field, count: int) -> ArrayField:
     return ArrayField(field.width, field.order, count)
 
 
+_OWN_NAMES = frozenset({"size", "ref", "fields", "dtype", "values", "pack", "unpack", "offset_of"})
+
+
 class Layout:
     """Base of all layouts. Fields not given are zero; values that do not fit raise ``ValueError``."""
 
@@ -140,6 +143,8 @@ class Layout:
 
     def __init_subclass__(cls, *, size: int, ref: str = "") -> None:
         super().__init_subclass__()
+        if hidden := sorted(name for name, f in vars(cls).items() if isinstance(f, Field) and name in _OWN_NAMES):
+            raise TypeError(f"{cls.__name__}: a field cannot be called {', '.join(hidden)}: Layout has that")
         cls.size, cls.ref = size, ref
         bound = list(cls.fields)
         offset = sum(field.size for field in bound)
