@@ -7,6 +7,7 @@ written on ``send_raw``. Ref: QEMU docs/interop/vhost-user.rst, "Message Specifi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -123,7 +124,7 @@ class Channel:
         body = payload.pack() if isinstance(payload, Layout) else payload
         if flags is None:
             flags = VERSION | (HeaderFlag.NEED_REPLY if need_reply else 0)
-        self.send_raw(Header(request=request, flags=flags, size=len(body)).pack() + body, fds)
+        self.send_raw(Header(request=request, flags=flags, length=len(body)).pack() + body, fds)
 
     def reply(self, message: Message, payload: Layout | bytes) -> None:
         """Answer a message."""
@@ -137,9 +138,9 @@ class Channel:
         fds: list[int] = []
         try:
             header = Header.unpack(self._recv(Header.size, end, fds))
-            if header.size > MAX_PAYLOAD:
-                raise ProtocolViolation(f"a message of {header.size} bytes", device=self.name)
-            payload = self._recv(header.size, end, fds)
+            if header.length > MAX_PAYLOAD:
+                raise ProtocolViolation(f"a message of {header.length} bytes", device=self.name)
+            payload = self._recv(header.length, end, fds)
         except BaseException:
             for fd in fds:
                 os.close(fd)
@@ -185,16 +186,13 @@ class FrontendChannel(Channel):
         end = time.monotonic() + timeout
         while True:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                sock.connect(str(path))
-            except OSError as error:
-                sock.close()
-                absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-                if absent and time.monotonic() < end:
-                    time.sleep(0.01)
-                    continue
-                check(-(error.errno or 1), "cannot connect", device=str(path), remedy="start the back end first")
-            return cls(sock, str(path), timeout)
+            code = sock.connect_ex(str(path))
+            if code == 0:
+                return cls(sock, str(path), timeout)
+            sock.close()
+            if code not in (errno.ENOENT, errno.ECONNREFUSED) or time.monotonic() >= end:
+                check(-code, "cannot connect", device=str(path), remedy="start the back end first")
+            time.sleep(0.01)
 
     @classmethod
     def accept(cls, path: str | os.PathLike[str], timeout: float = DEFAULT_TIMEOUT) -> Self:
