@@ -14,7 +14,20 @@ ROOT = Path(__file__).parent.parent / "vfiodpa"
 # From the roof to the ground. The package's own __init__ is the Python API: it sits on everything but
 # the command line. The mechanism files share one floor.
 MECHANISM = ("registers", "layout", "ioctl", "memory", "errors", "_native")
-FLOORS = ("cli", "__init__", "validate", "vdpa", "frontends", "guest", "drivers", "vfio", "soft", "pci", "spec")
+FLOORS = (
+    "__main__",
+    "cli",
+    "__init__",
+    "validate",
+    "vdpa",
+    "frontends",
+    "guest",
+    "drivers",
+    "vfio",
+    "soft",
+    "pci",
+    "spec",
+)
 GROUND = len(FLOORS)
 
 MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
@@ -22,7 +35,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in R
 
 def floor(module: str) -> int:
     """Floor number of ``drivers/device`` and the like, 0 the highest. Unknown rooms raise."""
-    room = module.split("/")[0]
+    room = module.split("/", maxsplit=1)[0]
     if room in MECHANISM:
         return GROUND
     return FLOORS.index(room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,6 @@ def test_another_requests_argument_is_refused() -> None:
         ioctl(";", 1, Word)(0, Winsize())  # type: ignore[arg-type]
 
 
-def test_the_kernels_refusal_is_an_oserror(tmp_path: object) -> None:
-    with open(f"{tmp_path}/file", "w") as file, pytest.raises(OSError, match="Inappropriate ioctl"):
+def test_the_kernels_refusal_is_an_oserror(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file, pytest.raises(OSError, match="Inappropriate ioctl"):
         ioctl(0x54, 0x13, Winsize)(file.fileno(), Winsize())

@@ -154,6 +154,12 @@ def test_a_wrong_size_is_found_when_the_class_is_made() -> None:
             b = le16
 
 
+@pytest.mark.parametrize("name", ["size", "ref", "fields", "dtype", "values", "pack", "unpack", "offset_of"])
+def test_a_field_cannot_take_a_name_of_the_mechanism(name: str) -> None:
+    with pytest.raises(TypeError, match=f"Bad.{name}: the mechanism needs"):
+        type("Bad", (Layout,), {name: le32}, size=4)
+
+
 def test_misalignment_is_found_when_the_class_is_made() -> None:
     with pytest.raises(TypeError, match="not 4-byte aligned"):
 

@@ -140,7 +140,7 @@ def test_an_inherited_block_has_its_parents_registers() -> None:
 def test_a_subwindow_has_walls(offset: int, width: int) -> None:
     memory = Memory(0x40)
     window = SubWindow(memory, 0x10, 0x20)
-    if 0 <= offset and offset + width // 8 <= 0x20:
+    if offset >= 0 and offset + width // 8 <= 0x20:
         window.write(offset, width, 1)
         assert window.read(offset, width) == 1
         assert memory.log[0] == ("w", 0x10 + offset, width)
@@ -151,6 +151,12 @@ def test_a_subwindow_has_walls(offset: int, width: int) -> None:
 
 
 # Mistakes are found when the class is made
+
+
+@pytest.mark.parametrize("name", ["size", "ref", "has", "dump", "lookup", "registers", "window_for"])
+def test_a_register_cannot_take_a_name_of_the_mechanism(name: str) -> None:
+    with pytest.raises(TypeError, match=f"Bad.{name}: the mechanism needs"):
+        type("Bad", (RegisterBlock,), {name: reg(0, 32)}, size=4)
 
 
 def test_overlap() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from vfiodpa.errors import DeviceError
 from vfiodpa.pci.function import DmaDomain, Doorbell, PciFunction
 from vfiodpa.registers import Register, RegisterBlock, Window
-from vfiodpa.spec.features import Feature as F
+from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import CapId, ConfigHeaderLayout, Status
 from vfiodpa.spec.virtio_net import NetConfig
 from vfiodpa.spec.virtio_pci import NO_VECTOR, CfgType, CommonCfg, DeviceStatus, IsrCfg, NotifyCap, VirtioPciCap
@@ -22,7 +22,14 @@ VENDOR_BAR = 4
 MULTIPLIER = 4
 MAC = bytes.fromhex("525400123456")
 
-BASIC = F.VERSION_1 | F.NET_MAC | F.NET_STATUS | F.NET_MRG_RXBUF | F.INDIRECT_DESC | F.EVENT_IDX
+BASIC = (
+    Feature.VERSION_1
+    | Feature.NET_MAC
+    | Feature.NET_STATUS
+    | Feature.NET_MRG_RXBUF
+    | Feature.INDIRECT_DESC
+    | Feature.EVENT_IDX
+)
 
 
 @dataclass

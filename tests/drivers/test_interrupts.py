@@ -8,7 +8,7 @@ from fake_function import FakeFunction
 from vfiodpa.drivers.interrupts import CONFIG, Interrupts, pairs_for
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.errors import Unsupported, UsageError
-from vfiodpa.spec.features import Feature as F
+from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_pci import NO_VECTOR
 
 
@@ -30,7 +30,7 @@ def test_interrupts_are_set_one_by_one_before_and_after_start() -> None:
     function = FakeFunction(vectors=3)
     nic = VirtioPci(function)
     nic.set_queue_irq(0, 10)
-    nic.negotiate(F.VERSION_1)
+    nic.negotiate(Feature.VERSION_1)
     nic.start()
     nic.set_queue_irq(1, 11)
     nic.set_config_irq(12)

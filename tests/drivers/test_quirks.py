@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fake_function import BASIC, MAC, VENDOR_BAR, FakeFunction
@@ -14,7 +15,7 @@ from vfiodpa.drivers.waiting import Deadlines
 from vfiodpa.errors import DeviceGone, Unsupported, UsageError
 from vfiodpa.memory import Iova
 from vfiodpa.pci.function import PciFunction
-from vfiodpa.spec.features import Feature as F
+from vfiodpa.spec.features import Feature
 
 FAST = Deadlines(reset=0.05, queue_reset=0.05, queue_stop=0.05)
 
@@ -27,17 +28,22 @@ RULE = RingState(
 )
 PAIRS = VendorRegister(VENDOR_BAR, 0x28, 32)
 VENDOR = Quirks("vendor", GENERIC.ids, ring_state=RULE, active_pairs=PAIRS, stop_by_enable=True)
-MULTI = {"features": int(BASIC | F.NET_MQ | F.NET_CTRL_VQ), "pairs": 4, "num_queues": 9, "vectors": 9}
+MULTI: dict[str, Any] = {
+    "features": int(BASIC | Feature.NET_MQ | Feature.NET_CTRL_VQ),
+    "pairs": 4,
+    "num_queues": 9,
+    "vectors": 9,
+}
 
 
 def ring(avail: int = 0) -> QueueSetup:
     return QueueSetup(256, Iova(0x1000), Iova(0x2000), Iova(0x3000), QueueState(avail))
 
 
-def opened(quirks: Quirks = VENDOR, **options: object) -> tuple[FakeFunction, VirtioPci]:
+def opened(quirks: Quirks = VENDOR, **options: Any) -> tuple[FakeFunction, VirtioPci]:
     function = FakeFunction(vendor_bar=True, **options)
     nic = VirtioPci(function, quirks, FAST)
-    nic.negotiate(F.VERSION_1)
+    nic.negotiate(Feature.VERSION_1)
     return function, nic
 
 
@@ -91,8 +97,8 @@ def test_suspend_reads_positions_after_the_reset_where_the_record_says_so() -> N
 
 
 def test_positions_of_packed_rings_are_not_kept() -> None:
-    function, nic = opened(features=int(BASIC | F.RING_PACKED))
-    nic.negotiate(F.VERSION_1 | F.RING_PACKED)
+    function, nic = opened(features=int(BASIC | Feature.RING_PACKED))
+    nic.negotiate(Feature.VERSION_1 | Feature.RING_PACKED)
     nic.start_queue(0, ring())
     with pytest.raises(Unsupported, match="packed"):
         nic.start_queue(1, ring(1))
@@ -102,7 +108,7 @@ def test_positions_of_packed_rings_are_not_kept() -> None:
 
 def test_multiqueue_with_a_vendors_register() -> None:
     function, nic = opened(**MULTI)
-    assert (nic.queue_pairs, bool(nic.features & F.NET_MQ)) == (4, True)
+    assert (nic.queue_pairs, bool(nic.features & Feature.NET_MQ)) == (4, True)
     assert function.vendor[0x28] == 1  # after negotiation, until more are asked for
     nic.set_active_pairs(3)
     assert function.vendor[0x28] == 3
@@ -113,8 +119,8 @@ def test_multiqueue_with_a_vendors_register() -> None:
 
 def test_multiqueue_is_not_asked_of_the_device() -> None:
     _, nic = opened(**MULTI)
-    nic.negotiate(F.VERSION_1 | F.NET_MQ)
-    assert nic.negotiated == F.VERSION_1
+    nic.negotiate(Feature.VERSION_1 | Feature.NET_MQ)
+    assert nic.negotiated == Feature.VERSION_1
 
 
 @pytest.mark.parametrize(("limits", "pairs"), [({"vectors": 5}, 2), ({"num_queues": 6}, 3), ({"vectors": 0}, 4)])
@@ -129,9 +135,9 @@ def test_pairs_are_limited_by_the_record() -> None:
 
 
 def test_hidden_features_are_not_offered_but_shown() -> None:
-    _, nic = opened(replace(VENDOR, hidden=F.NET_MRG_RXBUF))
-    assert not nic.features & F.NET_MRG_RXBUF
-    assert nic.device_features & F.NET_MRG_RXBUF
+    _, nic = opened(replace(VENDOR, hidden=Feature.NET_MRG_RXBUF))
+    assert not nic.features & Feature.NET_MRG_RXBUF
+    assert nic.device_features & Feature.NET_MRG_RXBUF
 
 
 def test_a_device_with_two_feature_words_is_not_asked_for_more() -> None:

@@ -12,12 +12,12 @@ from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.drivers.waiting import Deadlines
 from vfiodpa.errors import StateError, Unsupported, UsageError
 from vfiodpa.memory import Iova
-from vfiodpa.spec.features import Feature as F
+from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import Command, ConfigHeader
 from vfiodpa.spec.virtio_pci import DeviceStatus as S
 
 FAST = Deadlines(reset=0.05, queue_reset=0.05, queue_stop=0.05)
-GUEST = F.VERSION_1 | F.NET_MAC
+GUEST = Feature.VERSION_1 | Feature.NET_MAC
 
 
 def ring(size: int = 256, avail: int = 0) -> QueueSetup:
@@ -32,7 +32,7 @@ def opened(**options: object) -> tuple[FakeFunction, VirtioPci]:
 @pytest.fixture
 def ready() -> Iterator[tuple[FakeFunction, VirtioPci]]:
     """Negotiated, with an empty log."""
-    function, nic = opened(features=int(BASIC | F.RING_RESET | F.ACCESS_PLATFORM | F.ORDER_PLATFORM))
+    function, nic = opened(features=int(BASIC | Feature.RING_RESET | Feature.ACCESS_PLATFORM | Feature.ORDER_PLATFORM))
     nic.negotiate(GUEST)
     function.log.clear()
     yield function, nic
@@ -71,8 +71,14 @@ def test_all_four_feature_words_are_read() -> None:
 
 
 def test_features_above_64_are_written() -> None:
-    high = F.NET_GUEST_UDP_TUNNEL_GSO
-    needs = F.NET_GUEST_CSUM | F.NET_GUEST_TSO4 | F.NET_GUEST_TSO6 | F.NET_GUEST_USO4 | F.NET_GUEST_USO6
+    high = Feature.NET_GUEST_UDP_TUNNEL_GSO
+    needs = (
+        Feature.NET_GUEST_CSUM
+        | Feature.NET_GUEST_TSO4
+        | Feature.NET_GUEST_TSO6
+        | Feature.NET_GUEST_USO4
+        | Feature.NET_GUEST_USO6
+    )
     function, nic = opened(features=int(BASIC | needs | high))
     nic.negotiate(GUEST | needs | high)
     assert function.features_written[2] == 1 << 1
@@ -120,38 +126,45 @@ def test_close_resets_and_takes_dma_and_interrupts_away() -> None:
 
 def test_the_drivers_own_bits_are_added(ready: tuple[FakeFunction, VirtioPci]) -> None:
     _, nic = ready
-    assert nic.negotiated == GUEST | F.RING_RESET | F.ACCESS_PLATFORM | F.ORDER_PLATFORM
+    assert nic.negotiated == GUEST | Feature.RING_RESET | Feature.ACCESS_PLATFORM | Feature.ORDER_PLATFORM
 
 
 def test_a_guest_is_offered_no_transport_and_no_control_queue() -> None:
-    hidden = F.ACCESS_PLATFORM | F.NOTIFICATION_DATA | F.NOTIF_CONFIG_DATA | F.NET_CTRL_VQ | F.NET_CTRL_RX | F.NET_MQ
+    hidden = (
+        Feature.ACCESS_PLATFORM
+        | Feature.NOTIFICATION_DATA
+        | Feature.NOTIF_CONFIG_DATA
+        | Feature.NET_CTRL_VQ
+        | Feature.NET_CTRL_RX
+        | Feature.NET_MQ
+    )
     _, nic = opened(features=int(BASIC | hidden) | 1 << 26 | 1 << 30 | 1 << 58)
     assert nic.features == BASIC
 
 
 def test_front_end_bits_are_not_asked_of_the_device() -> None:
     _, nic = opened()
-    nic.negotiate(GUEST | F.NET_GUEST_ANNOUNCE | F.VHOST_PROTOCOL_FEATURES)
+    nic.negotiate(GUEST | Feature.NET_GUEST_ANNOUNCE | Feature.VHOST_PROTOCOL_FEATURES)
     assert nic.negotiated == GUEST
 
 
 def test_a_feature_that_was_not_offered_is_refused_by_name() -> None:
     _, nic = opened()
     with pytest.raises(UsageError, match="NET_HOST_TSO4"):
-        nic.negotiate(GUEST | F.NET_HOST_TSO4)
+        nic.negotiate(GUEST | Feature.NET_HOST_TSO4)
     assert nic.negotiated == 0
 
 
 def test_version_1_is_required() -> None:
     _, nic = opened()
     with pytest.raises(UsageError, match="VERSION_1"):
-        nic.negotiate(F.NET_MAC)
+        nic.negotiate(Feature.NET_MAC)
 
 
 def test_queue_reset_is_not_used_without_its_register() -> None:
-    _, nic = opened(features=int(BASIC | F.RING_RESET), common_length=0x38)
+    _, nic = opened(features=int(BASIC | Feature.RING_RESET), common_length=0x38)
     assert not nic.can_stop_queue
-    assert not nic.features & F.RING_RESET
+    assert not nic.features & Feature.RING_RESET
 
 
 # Configuration
@@ -280,7 +293,7 @@ def test_a_reset_forgets_queues_and_features(ready: tuple[FakeFunction, VirtioPc
 
 
 def test_one_pair_without_a_vendors_register() -> None:
-    _, nic = opened(features=int(BASIC | F.NET_MQ | F.NET_CTRL_VQ), pairs=4, num_queues=9, vectors=9)
+    _, nic = opened(features=int(BASIC | Feature.NET_MQ | Feature.NET_CTRL_VQ), pairs=4, num_queues=9, vectors=9)
     assert nic.queue_pairs == 1
     nic.set_active_pairs(1)
     with pytest.raises(UsageError):

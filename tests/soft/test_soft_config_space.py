@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Nic
+from soft_rig import Nic
 
 from vfiodpa.errors import DeviceError, DriverBreach
 from vfiodpa.pci.capabilities import capabilities, read_layout

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfiodpa.spec.features import NONE, REQUIRES, TRANSPORT, bits, closed, name, names, parse, unmet, why_not
-from vfiodpa.spec.features import Feature as F
+from vfiodpa.spec.features import NONE, REQUIRES, TRANSPORT, Feature, bits, closed, name, names, parse, unmet, why_not
 
 # virtio 1.4, 5.1.3 and 6, by number.
 NUMBERS = {
@@ -28,21 +27,21 @@ NUMBERS = {
 
 masks = st.integers(0, (1 << 128) - 1)
 dense = st.integers(0, (1 << 71) - 1).map(lambda holes: (1 << 71) - 1 & ~holes)
-known = st.sampled_from(list(F))
+known = st.sampled_from(list(Feature))
 
 
 def test_every_bit_has_its_number() -> None:
-    assert {bit.bit_length() - 1: bit.name for bit in F} == NUMBERS
+    assert {bit.bit_length() - 1: bit.name for bit in Feature} == NUMBERS
 
 
 def test_requirements_as_the_specification_lists_them() -> None:
-    needs_control_queue = {bit for bit, needs in REQUIRES.items() if F.NET_CTRL_VQ in needs}
+    needs_control_queue = {bit for bit, needs in REQUIRES.items() if Feature.NET_CTRL_VQ in needs}
     assert {name(bit) for bit in needs_control_queue} == {
         "NET_CTRL_RX", "NET_CTRL_VLAN", "NET_CTRL_RX_EXTRA", "NET_GUEST_ANNOUNCE", "NET_MQ", "NET_CTRL_MAC_ADDR",
         "NET_NOTF_COAL", "NET_VQ_NOTF_COAL", "NET_RSS", "NET_HASH_TUNNEL", "NET_RSS_CONTEXT",
     }  # fmt: skip
-    assert REQUIRES[F.NET_GUEST_ECN] == (F.NET_GUEST_TSO4 | F.NET_GUEST_TSO6,)
-    assert set(REQUIRES) <= set(F)
+    assert REQUIRES[Feature.NET_GUEST_ECN] == (Feature.NET_GUEST_TSO4 | Feature.NET_GUEST_TSO6,)
+    assert set(REQUIRES) <= set(Feature)
 
 
 @given(masks)
@@ -54,19 +53,24 @@ def test_bits_partition_a_mask(mask: int) -> None:
 
 
 def test_names() -> None:
-    assert names(F.NET_MAC | F.VERSION_1 | 1 << 58 | 1 << 100) == ["NET_MAC", "VERSION_1", "BIT_58", "BIT_100"]
+    assert names(Feature.NET_MAC | Feature.VERSION_1 | 1 << 58 | 1 << 100) == [
+        "NET_MAC",
+        "VERSION_1",
+        "BIT_58",
+        "BIT_100",
+    ]
 
 
 @given(known)
-def test_names_are_parsed_back(bit: F) -> None:
+def test_names_are_parsed_back(bit: Feature) -> None:
     assert parse(name(bit)) is bit
     assert parse("VIRTIO_" + name(bit).replace("NET_", "NET_F_", 1).lower()) is bit
 
 
 @pytest.mark.parametrize("text", ["mac", "NET_MAC", "VIRTIO_NET_F_MAC", "virtio_net_f_mac"])
 def test_ways_to_write_a_name(text: str) -> None:
-    assert parse(text) is F.NET_MAC
-    assert parse("VIRTIO_F_VERSION_1") is F.VERSION_1
+    assert parse(text) is Feature.NET_MAC
+    assert parse("VIRTIO_F_VERSION_1") is Feature.VERSION_1
 
 
 def test_an_unknown_name() -> None:
@@ -91,22 +95,22 @@ def test_unknown_bits_are_kept(mask: int) -> None:
 
 
 def test_closed_follows_chains() -> None:
-    assert closed(F.NET_GUEST_ECN | F.NET_GUEST_TSO4 | F.NET_MAC) == F.NET_MAC
+    assert closed(Feature.NET_GUEST_ECN | Feature.NET_GUEST_TSO4 | Feature.NET_MAC) == Feature.NET_MAC
     assert closed(NONE) == 0
 
 
 def test_why_not_names_the_layer_or_the_need() -> None:
-    layers = [("the device", int(F.NET_MQ | F.NET_MAC)), ("vhost-user", int(F.NET_MQ))]
-    assert why_not(F.NET_MTU, layers) == "the device does not have it"
-    assert why_not(F.NET_MAC, layers) == "vhost-user does not have it"
-    assert why_not(F.NET_MQ, layers) == "it needs NET_CTRL_VQ"
-    assert why_not(F.NET_GUEST_ECN, [("it", int(F.NET_GUEST_ECN | F.NET_GUEST_TSO4))]) == (
+    layers = [("the device", int(Feature.NET_MQ | Feature.NET_MAC)), ("vhost-user", int(Feature.NET_MQ))]
+    assert why_not(Feature.NET_MTU, layers) == "the device does not have it"
+    assert why_not(Feature.NET_MAC, layers) == "vhost-user does not have it"
+    assert why_not(Feature.NET_MQ, layers) == "it needs NET_CTRL_VQ"
+    assert why_not(Feature.NET_GUEST_ECN, [("it", int(Feature.NET_GUEST_ECN | Feature.NET_GUEST_TSO4))]) == (
         "it needs NET_GUEST_TSO4 or NET_GUEST_TSO6"
     )
 
 
 @given(known, st.lists(dense, min_size=1, max_size=3))
-def test_why_not_is_silent_exactly_when_the_bit_survives(bit: F, layers: list[int]) -> None:
+def test_why_not_is_silent_exactly_when_the_bit_survives(bit: Feature, layers: list[int]) -> None:
     common = -1
     for layer in layers:
         common &= layer
@@ -116,5 +120,5 @@ def test_why_not_is_silent_exactly_when_the_bit_survives(bit: F, layers: list[in
 
 def test_transport_bits_are_not_the_network_devices() -> None:
     assert not [bit for bit in bits(TRANSPORT) if name(bit).startswith("NET_")]
-    assert TRANSPORT & F.ACCESS_PLATFORM
-    assert not TRANSPORT & F.VERSION_1
+    assert TRANSPORT & Feature.ACCESS_PLATFORM
+    assert not TRANSPORT & Feature.VERSION_1

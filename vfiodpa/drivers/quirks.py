@@ -6,12 +6,12 @@ pairs it spreads frames over, how a queue is stopped. The generic driver itself 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from ..pci.function import PciFunction
-from ..registers import Register
+from ..registers import Register, RegisterBlock
 from ..spec.features import NONE, Feature
 from ..spec.pci import ConfigHeader
 from ..spec.virtio_pci import VENDOR_ID
@@ -101,7 +101,8 @@ class Quirks:
     announce: Callable[[PciFunction, bytes], None] | None = None  # sends a RARP for a MAC
     stop_by_enable: bool = False  # queue_enable = 0 stops the queue; poll until it reads 0
     doorbell_width: int = 16  # bits
-    max_pairs: int = 0x8000
+    max_pairs: int = 0x8000  # queue pairs that work, whatever the device says
+    blocks: Mapping[int, tuple[str, type[RegisterBlock]]] = field(default_factory=dict)  # by BAR, for people
     feature_words: int = 4  # 32-bit feature words that the device decodes
     hidden: Feature = NONE  # offered by the device, but it does not work
     adapt: Callable[[Quirks, PciFunction], Quirks] | None = None  # drop what this very device lacks

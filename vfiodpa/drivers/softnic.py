@@ -32,5 +32,6 @@ SOFTNIC = Quirks(
     ring_state=RingState(_ring_state, read_at=ReadPoint.AFTER_RESET),
     active_pairs=VendorRegister.of(VENDOR_BAR, VendorCfg.active_pairs),
     announce=_announce,
+    blocks={VENDOR_BAR: ("vendor", VendorCfg)},
     adapt=_check_magic,
 )

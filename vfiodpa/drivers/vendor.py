@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import Unsupported, UsageError
 from ..pci.function import PciFunction
+from ..registers import RegisterBlock
 from .device import QueueState
 from .quirks import Quirks, VendorRegister
 from .transport import CheckedWindow
@@ -15,6 +16,11 @@ class Vendor:
     def __init__(self, function: PciFunction, quirks: Quirks) -> None:
         self.function = function
         self.quirks = quirks
+
+    @property
+    def blocks(self) -> dict[str, RegisterBlock]:
+        """The vendor's register blocks by name."""
+        return {name: kind(self._window(bar)) for bar, (name, kind) in self.quirks.blocks.items()}
 
     def write_state(self, queue: int, state: QueueState) -> None:
         """Where the queue starts; to be called before it is enabled."""
@@ -43,7 +49,10 @@ class Vendor:
         self.quirks.announce(self.function, mac)
 
     def _read(self, where: VendorRegister) -> int:
-        return CheckedWindow(self.function.bar(where.bar), self.function).read(where.offset, where.width)
+        return self._window(where.bar).read(where.offset, where.width)
 
     def _write(self, where: VendorRegister, value: int) -> None:
-        self.function.bar(where.bar).write(where.offset, where.width, value)
+        self._window(where.bar).write(where.offset, where.width, value)
+
+    def _window(self, bar: int) -> CheckedWindow:
+        return CheckedWindow(self.function.bar(bar), self.function)

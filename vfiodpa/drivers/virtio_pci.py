@@ -11,15 +11,16 @@ from dataclasses import asdict, dataclass, field
 
 from ..errors import DeviceError, FeaturesRefused, StateError, Unsupported, UsageError
 from ..pci.function import Doorbell, PciFunction
+from ..registers import RegisterBlock
 from ..spec.features import NONE, Feature, names
 from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
-from ..spec.virtio_ring import PACKED_ALIGN, SPLIT_ALIGN, split_size_ok
 from . import feature_policy as policy
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .interrupts import CONFIG, Interrupts, pairs_for
 from .net_config import read_config
+from .queue import Queue
 from .quirks import GENERIC, PciId, Quirks, ReadPoint
 from .transport import Transport, check_present
 from .vendor import Vendor
@@ -40,14 +41,6 @@ class Counters:
     queue_starts: int = 0
     queue_stops: int = 0
     kicks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """What the device says of a queue after a reset; ``size_max`` 0: it is not there."""
-
-    size_max: int
-    doorbell: DoorbellAddress
 
 
 @dataclass(slots=True)
@@ -71,6 +64,7 @@ class VirtioPci(VdpaDevice):
         self.deadlines = deadlines or Deadlines()
         self._counters = Counters()
         self._state = _State()
+        self._header = ConfigHeader(function.config)
         check_present(function)
         self._check_ids(quirks)
         self._command(Command.MEMORY)
@@ -100,6 +94,12 @@ class VirtioPci(VdpaDevice):
     @property
     def negotiated(self) -> Feature:
         return self._state.negotiated
+
+    @property
+    def blocks(self) -> Mapping[str, RegisterBlock]:
+        found = self._transport
+        standard = {"pci": self._header, "common": found.common, "isr": found.isr, "net": found.net}
+        return standard | self._vendor.blocks
 
     @property
     def config(self) -> NetConfig:
@@ -209,8 +209,7 @@ class VirtioPci(VdpaDevice):
         try:
             self.reset()
         finally:
-            header = ConfigHeader(self.function.config)
-            header.command = header.command & ~Command.BUS_MASTER
+            self._header.command = self._header.command & ~Command.BUS_MASTER
             self.irqs.detach_all()
 
     # Notifications
@@ -268,8 +267,7 @@ class VirtioPci(VdpaDevice):
             raise Unsupported(f"not a network device that {quirks.name} drives: PCI ids {ids}", device=self.name)
 
     def _command(self, bits: Command) -> None:
-        header = ConfigHeader(self.function.config)
-        header.command = header.command | bits
+        self._header.command = self._header.command | bits
 
     def _acknowledge(self) -> None:
         """Steps 1 to 3 of 3.1.1. DMA is let through only once the device is known to be quiet."""
@@ -340,7 +338,7 @@ class VirtioPci(VdpaDevice):
                 f"the doorbell of queue {queue} lies at {offset:#x}, outside the notify structure of "
                 f"{notify.length:#x} bytes"
             )
-        return Queue(size_max, DoorbellAddress(notify.bar, notify.offset + offset, width, queue))
+        return Queue(queue, size_max, DoorbellAddress(notify.bar, notify.offset + offset, width, queue))
 
     def _queue(self, queue: int) -> Queue:
         if not self.queue_size_max(queue):
@@ -355,15 +353,7 @@ class VirtioPci(VdpaDevice):
         if queue in self._state.running:
             raise StateError(f"queue {queue} runs already", device=self.name)
         packed = bool(self._state.negotiated & F.RING_PACKED)
-        if not 0 < setup.size <= self._queue(queue).size_max or not (packed or split_size_ok(setup.size)):
-            raise UsageError(
-                f"queue {queue} cannot have {setup.size} entries: up to {self.queue_size_max(queue)}"
-                + ("" if packed else ", a power of two"),
-                device=self.name,
-            )
-        parts = (setup.desc, setup.driver, setup.device)
-        if any(address % align for address, align in zip(parts, PACKED_ALIGN if packed else SPLIT_ALIGN, strict=True)):
-            raise UsageError(f"queue {queue}: its ring is not aligned (2.7, 2.8): {setup}", device=self.name)
+        self._queue(queue).check(setup, packed, self.name)
         if setup.state != QueueState() and not self._has_state:
             raise Unsupported(
                 f"queue {queue} cannot start at {setup.state.avail}: a virtio device starts at 0 after a reset",

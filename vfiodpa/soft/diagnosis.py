@@ -24,6 +24,7 @@ class ErrorCode(IntEnum):
     BAD_LENGTH = 6
     DMA_FAULT = 7
     MEMORY_GONE = 8
+    BAD_RING = 9
 
 
 _E = ErrorCode
@@ -37,6 +38,7 @@ _TEXT: dict[int, Callable[[int], str]] = {
     _E.BAD_LENGTH: lambda detail: f"buffer lengths make no frame (head {detail})",
     _E.DMA_FAULT: lambda detail: f"access to {detail:#x} stopped by the IOMMU",
     _E.MEMORY_GONE: lambda _detail: "the guest's memory is gone (truncated)",
+    _E.BAD_RING: lambda detail: f"ring at {detail:#x} is not aligned",
 }
 
 

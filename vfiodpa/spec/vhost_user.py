@@ -288,8 +288,9 @@ RULES: dict[Request, Rule] = {
 
 # Legal before SET_FEATURES. The protocol's text names GET_FEATURES, SET_FEATURES, SET_OWNER and the protocol
 # features; real front ends need the rest: QEMU asks for queues and memory slots, hands over its channel
-# and sets call and error fds when it creates the NIC, sets the MTU before the guest's driver has chosen, and
-# resets the device while it boots; DPDK's virtio-user goes through the device status first.
+# and sets call and error fds when it creates the NIC, sets the MTU before the guest's driver has chosen,
+# resets the device while it boots, enables rings first of all when it starts them, and asks for their bases
+# after status 0 has taken the features back; DPDK's virtio-user sets call fds first.
 BEFORE_FEATURES = frozenset(
     {
         _R.GET_FEATURES,
@@ -303,6 +304,8 @@ BEFORE_FEATURES = frozenset(
         _R.SET_BACKEND_REQ_FD,
         _R.SET_VRING_CALL,
         _R.SET_VRING_ERR,
+        _R.SET_VRING_ENABLE,
+        _R.GET_VRING_BASE,
         _R.NET_SET_MTU,
         _R.RESET_DEVICE,
         _R.GET_STATUS,

@@ -8,6 +8,7 @@ from ..drivers.device import VdpaDevice
 from ..drivers.registry import driver_for
 from ..errors import Unsupported, UsageError
 from ..pci.function import DmaDomain, PciFunction
+from ..soft.domain import SoftDomain
 from ..soft.function import SoftFunction
 from ..soft.options import parse_options
 from .nic import Nic
@@ -19,7 +20,9 @@ def open_function(device: str, *, dma: DmaDomain | None = None) -> PciFunction:
     """Open a PCI function. ``dma`` shares another function's address space (one guest, several devices)."""
     kind = device.partition(":")[0]
     if kind == "soft":
-        return SoftFunction(parse_options(device), dma=dma)
+        if dma is not None and not isinstance(dma, SoftDomain):
+            raise UsageError("a software NIC shares address spaces with software NICs only", device=device)
+        return SoftFunction(parse_options(device), dma)
     if PCI_ADDRESS.fullmatch(device):
         raise Unsupported("PCI functions through VFIO are not in this version", device=device, remedy="soft")
     raise UsageError(
