@@ -184,7 +184,7 @@ static bool guarded_run(struct vdp_traffic *traffic)
 		return false;
 	}
 	for (uint32_t i = 0; i < traffic->conf.pairs; i++)
-		vdp_pair_fill(&traffic->pairs[i]);
+		vdp_pair_begin(&traffic->pairs[i], now_us() / 1000);
 	run(traffic);
 	drain(traffic);
 	vdp_guard_disarm();

@@ -100,15 +100,20 @@ static void publish(struct vdp_pair *pair, const struct vdp_traffic_ring *ring)
 	vdp_doorbell_ring(&ring->bell);
 }
 
-void vdp_pair_fill(struct vdp_pair *pair)
+static void fill(struct vdp_pair *pair)
 {
 	uint32_t room;
 
-	if (!pair->rx.driver || failed(pair))
-		return;
 	for (room = vdp_split_driver_room(pair->rx.driver, pair->rx.segments); room; room--)
 		give(&pair->rx, pair->rx.stride, true);
 	publish(pair, &pair->rx);
+}
+
+void vdp_pair_begin(struct vdp_pair *pair, uint64_t now_ms)
+{
+	pair->stall_ms = now_ms;
+	if (pair->rx.driver)
+		fill(pair);
 }
 
 /* A good frame: what does its number say? */
@@ -224,7 +229,7 @@ uint32_t vdp_pair_receive(struct vdp_pair *pair)
 	for (int i = 0; i < n; i++)
 		take(pair, pair->rx.buffers + used[i].cookie * pair->rx.stride, used[i].len);
 	if (n)
-		vdp_pair_fill(pair);
+		fill(pair);
 	return (uint32_t)n;
 }
 

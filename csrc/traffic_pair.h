@@ -27,7 +27,7 @@ int vdp_pair_init(struct vdp_pair *pair, const struct vdp_traffic_conf *conf, ui
     struct vdp_traffic_stats *stats);
 void vdp_pair_fini(struct vdp_pair *pair);
 
-void vdp_pair_fill(struct vdp_pair *pair); /* give the device all receive buffers */
+void vdp_pair_begin(struct vdp_pair *pair, uint64_t now_ms); /* give the device all receive buffers */
 /* Each returns how many chains moved; none once the pair failed. */
 uint32_t vdp_pair_receive(struct vdp_pair *pair);
 uint32_t vdp_pair_send(struct vdp_pair *pair);

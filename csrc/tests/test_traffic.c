@@ -11,6 +11,7 @@
 
 #define SIZE   64u
 #define FRAMES 20000u
+#define WINDOW 8u
 
 enum mischief { NONE, DROP, TWICE, SWAP, FLIP, STRANGER, BAD_USED };
 
@@ -136,6 +137,8 @@ static void device_round(uint64_t *frames)
 
 	if (!ring_peek(&tx.ring, &head))
 		return;
+	/* The window holds, whatever happens. */
+	CHECK((uint16_t)(tx.ring.avail->idx - tx.ring.taken) <= WINDOW);
 	length = gather(head, data);
 	tx.ring.taken++;
 	ring_put(&tx.ring, 0, mischief == BAD_USED && *frames == 100 ? 1000 : head, 0);
@@ -156,6 +159,7 @@ static void *device(void *arg)
 	uint64_t frames = 0;
 
 	(void)arg;
+	usleep(20000); /* a late device is not a stalled one */
 	while (!__atomic_load_n(&stop_device, __ATOMIC_RELAXED))
 		device_round(&frames);
 	return NULL;
@@ -194,7 +198,7 @@ static const uint32_t sizes[] = {60, 64, 1514, 333, 9000};
 
 static struct vdp_traffic_stats run_mischief(enum mischief kind)
 {
-	struct vdp_traffic_conf conf = {.sizes = sizes, .size_count = 2, .count = 1000, .window = 8};
+	struct vdp_traffic_conf conf = {.sizes = sizes, .size_count = 2, .count = 1000, .window = WINDOW};
 
 	mischief = kind;
 	rx_length = 2048;
@@ -206,7 +210,7 @@ static struct vdp_traffic_stats run_mischief(enum mischief kind)
 static void test_clean(uint16_t flags, uint32_t segments, uint32_t poll_us)
 {
 	struct vdp_traffic_conf conf = {
-	    .sizes = sizes, .size_count = 5, .count = FRAMES, .window = 8, .poll_us = poll_us};
+	    .sizes = sizes, .size_count = 5, .count = FRAMES, .window = WINDOW, .poll_us = poll_us};
 	struct vdp_traffic_stats stats;
 
 	mischief = NONE;

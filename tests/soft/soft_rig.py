@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import Any
+import select
+import time
 
+from vfiodpa._native import ffi, lib
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.registers import SubWindow
 from vfiodpa.soft.function import SoftFunction
@@ -14,6 +17,7 @@ from vfiodpa.spec.pci import Command, ConfigHeader
 from vfiodpa.spec.softnic import VendorCfg
 from vfiodpa.spec.virtio_net import NetConfig
 from vfiodpa.spec.virtio_pci import CommonCfg, DeviceStatus, IsrCfg
+from vfiodpa.spec.virtio_ring import DescFlag, SplitDesc
 
 S = DeviceStatus
 RINGS = 0x10000  # iova of queue 0's rings; each queue has 64 KiB
@@ -29,9 +33,6 @@ class Nic:
         self.memory = Mapping.create(RING_BYTES * 2 * self.f.options.queues)
         self.f.dma.map(Iova(RINGS), self.memory)
         self.header.command = Command.MEMORY | Command.BUS_MASTER
-
-    def block(self, offset: int, kind: Any) -> Any:
-        return kind(SubWindow(self.f.bar(0), offset, kind.size))
 
     @property
     def common(self) -> CommonCfg:
@@ -95,6 +96,12 @@ class Nic:
             self.enable(queue)
         self.common.device_status |= S.DRIVER_OK
 
+    def wait_needs_reset(self, seconds: float = 5.0) -> bool:
+        end = time.monotonic() + seconds
+        while not self.common.device_status & S.NEEDS_RESET and time.monotonic() < end:
+            time.sleep(0.0005)
+        return bool(self.common.device_status & S.NEEDS_RESET)
+
     def close(self) -> None:
         self.f.close()
         self.memory.close()
@@ -106,3 +113,75 @@ def fired(fd: int) -> int:
         return os.eventfd_read(fd)
     except BlockingIOError:
         return 0
+
+
+def wait_for(fd: int, seconds: float = 5.0) -> int:
+    """Wait until an eventfd is signalled; returns how often, 0 when it was not in time."""
+    select.select([fd], [], [], seconds)
+    return fired(fd)
+
+
+class StuckLib:
+    """``lib`` with a NIC that does not come to rest."""
+
+    def __getattr__(self, name: str) -> object:
+        return (lambda *_: -errno.ETIMEDOUT) if name == "vdp_nic_pause" else getattr(lib, name)
+
+
+class RecordingLib:
+    """``lib`` that keeps the names of what is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        self.calls.append(name)
+        return getattr(lib, name)
+
+
+class Ring:
+    """The driver's half of one queue in ``Nic`` memory, as slow as can be: one entry at a time."""
+
+    def __init__(self, nic: Nic, queue: int, size: int = 8) -> None:
+        self.nic, self.queue, self.size = nic, queue, size
+        self.base = RINGS + queue * RING_BYTES
+        self.avail = 0
+        self.buffers = 0x4000  # offset of the data buffers from the ring's base
+
+    def put(self, offset: int, data: bytes) -> None:
+        if offset >= RING_BYTES:
+            return  # the test wants a buffer where no memory of ours is
+        address = self.nic.memory.address + self.base - RINGS + offset
+        assert lib.vdp_guest_copy_out(ffi.cast("void *", address), data, len(data)) == 0
+
+    def get(self, offset: int, length: int) -> bytes:
+        out = ffi.new("char[]", length)
+        address = self.nic.memory.address + self.base - RINGS + offset
+        assert lib.vdp_guest_copy_in(out, ffi.cast("void *", address), length) == 0
+        return bytes(ffi.buffer(out))
+
+    def offer(self, data: bytes, *, writable: bool = False, next_of: int | None = None) -> None:
+        """Make one buffer available: descriptor and entry number ``avail % size``."""
+        slot = self.avail % self.size
+        at = self.buffers + slot * 0x400
+        flags = (DescFlag.WRITE if writable else 0) | (DescFlag.NEXT if next_of is not None else 0)
+        desc = SplitDesc(addr=self.base + at, len=len(data), flags=int(flags), next=next_of or 0)
+        self.put(at, data)
+        self.put(slot * SplitDesc.size, desc.pack())
+        self.put(0x8000 + 4 + 2 * slot, slot.to_bytes(2, "little"))
+        self.put(0x8000 + 4 + 2 * self.size, self.avail.to_bytes(2, "little"))  # used_event: this very one
+        self.avail = self.avail + 1 & 0xFFFF
+        self.put(0x8000 + 2, self.avail.to_bytes(2, "little"))
+
+    @property
+    def used(self) -> int:
+        return int.from_bytes(self.get(0xA000 + 2, 2), "little")
+
+    def buffer(self, slot: int, length: int) -> bytes:
+        return self.get(self.buffers + slot * 0x400, length)
+
+    def wait_used(self, count: int, seconds: float = 5.0) -> bool:
+        end = time.monotonic() + seconds
+        while self.used != count and time.monotonic() < end:
+            time.sleep(0.0005)
+        return self.used == count

@@ -129,7 +129,7 @@ def test_memory_enable_gates_the_bars(nic: Nic) -> None:
 
 
 def test_misaligned_configuration_access_is_a_breach(nic: Nic) -> None:
-    with pytest.raises(DriverBreach, match="PCI 3.0"):
+    with pytest.raises(DriverBreach, match=r"PCI 3\.0"):
         nic.f.config.read(0x01, 16)
 
 
@@ -158,12 +158,12 @@ class TestConfigurationAccessWindow:
     @pytest.mark.parametrize(("offset", "length"), [(0, 3), (2, 4), (1, 2), (0, 8)])
     def test_bad_length_or_offset_is_a_breach(self, nic: Nic, offset: int, length: int) -> None:
         data = self.aim(nic, offset, length)
-        with pytest.raises(DriverBreach, match="4.1.4.9"):
+        with pytest.raises(DriverBreach, match=r"4\.1\.4\.9"):
             nic.f.config.read(data, 32)
 
     def test_breach_behind_the_window_is_still_one(self, nic: Nic) -> None:
         data = self.aim(nic, NOTIFY_OFFSET, 4)
-        with pytest.raises(DriverBreach, match="4.1.5.2"):
+        with pytest.raises(DriverBreach, match=r"4\.1\.5\.2"):
             nic.f.config.write(data, 32, 0)
 
 

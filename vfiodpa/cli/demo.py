@@ -24,7 +24,7 @@ from ..errors import ExitCode, UsageError
 from ..guest.traffic import Mode, Plan, Stats, Traffic, Verdict
 from ..guest.vhost_user import VhostUserGuest
 from ..spec import features as spec
-from ..vdpa.devices import open_device
+from ..vdpa.devices import open_nic
 from ..vdpa.service import Service
 from .output import console, print_json, verdict
 
@@ -77,16 +77,15 @@ def run_demo(arguments: argparse.Namespace) -> ExitCode:
         raise UsageError("the demo is for the software NIC", device=arguments.device, remedy="vfiodpa serve DEVICE")
     with (
         tempfile.TemporaryDirectory(prefix="vfiodpa-") as directory,
-        open_device(arguments.device) as device,
-        device.function,
-        Service(device, Path(directory) / "nic.sock") as service,
+        open_nic(arguments.device) as nic,
+        nic.serve(Path(directory) / "nic.sock") as service,
     ):
         service.start()
         with VhostUserGuest(service.path) as guest:
-            guest.start(pairs=device.queue_pairs)
+            guest.start(pairs=nic.device.queue_pairs)
             plan = Plan(sizes=arguments.size, mode=_mode(arguments.device))
             with Traffic(guest, plan) as traffic:
-                scene = Scene(device, service, traffic)
+                scene = Scene(nic.device, service, traffic)
                 _watch(scene, arguments.seconds, as_json=arguments.json)
                 doorbells = scene.doorbells
             queues = scene.queues

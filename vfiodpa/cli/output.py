@@ -14,8 +14,9 @@ from ..errors import ExitCode, VfiodpaError
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that honours NO_COLOR and colours only a terminal."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    """A console that honours NO_COLOR and colours only a terminal; elsewhere lines are never folded."""
+    plain = Console(stderr=stderr, highlight=False)
+    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=10_000)
 
 
 def print_json(schema: str, body: Mapping[str, Any]) -> None:
@@ -25,12 +26,15 @@ def print_json(schema: str, body: Mapping[str, Any]) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table, as wide as the terminal lets it be."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    out = console()
+    with out.capture() as capture:
+        out.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
 
 
 def print_error(error: VfiodpaError, *, as_json: bool) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from ..errors import ExitCode
 from ..frontends.vhost_user.offer import explain
-from ..vdpa.devices import open_device
+from ..vdpa.devices import open_nic
 from ..vdpa.report import write_report
-from ..vdpa.service import Service
 from .output import print_json
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,8 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with open_device(arguments.device) as device, device.function:
+    with open_nic(arguments.device) as nic:
+        device = nic.device
         for offer in explain(device.device_features, device.features):
             log.info("%s: %s %s", device.name, offer.name, "offered" if offer.offered else f"not offered: {offer.why}")
 
@@ -39,7 +39,7 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
             else:
                 print(line, flush=True)
 
-        with Service(device, arguments.socket, client=arguments.client, on_ready=ready) as service:
+        with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
             if arguments.report:
                 signal.signal(signal.SIGUSR1, lambda *_: write_report(device, arguments.report))
             service.run(signal.SIGTERM, signal.SIGINT)

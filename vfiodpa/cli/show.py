@@ -111,7 +111,10 @@ def _print_device(body: dict[str, Any]) -> None:
     ]
     print_table(["", ""], [[name, value] for name, value in lines])
     print("\nnot offered to a guest:")
-    print_table(["FEATURE", "WHY"], [[name, why] for name, why in features["not_offered"].items()])
+    reasons: dict[str, list[str]] = {}
+    for name, why in features["not_offered"].items():
+        reasons.setdefault(why, []).append(name)
+    print_table(["", ""], [[f"{why}:", " ".join(names)] for why, names in reasons.items()])
     for block, values in body.get("registers", {}).items():
         print(f"\n{block}:")
         print_table(["REGISTER", "VALUE"], [[name, _value(value)] for name, value in values.items()])

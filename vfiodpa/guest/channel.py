@@ -7,6 +7,7 @@ written on ``send_raw``. Ref: QEMU docs/interop/vhost-user.rst, "Message Specifi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -185,16 +186,13 @@ class FrontendChannel(Channel):
         end = time.monotonic() + timeout
         while True:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                sock.connect(str(path))
-            except OSError as error:
-                sock.close()
-                absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-                if absent and time.monotonic() < end:
-                    time.sleep(0.01)
-                    continue
-                check(-(error.errno or 1), "cannot connect", device=str(path), remedy="start the back end first")
-            return cls(sock, str(path), timeout)
+            code = sock.connect_ex(str(path))
+            if code == 0:
+                return cls(sock, str(path), timeout)
+            sock.close()
+            if code not in (errno.ENOENT, errno.ECONNREFUSED) or time.monotonic() >= end:
+                check(-code, "cannot connect", device=str(path), remedy="start the back end first")
+            time.sleep(0.01)
 
     @classmethod
     def accept(cls, path: str | os.PathLike[str], timeout: float = DEFAULT_TIMEOUT) -> Self:

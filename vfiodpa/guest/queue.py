@@ -22,7 +22,7 @@ from typing import Any
 from .._native import ffi, lib
 from ..errors import DeviceError, DeviceTimeout, LimitError, StateError, UsageError, check
 from ..memory import Gpa
-from ..spec.features import Feature
+from ..spec.features import NONE, Feature
 from ..spec.virtio_ring import SPLIT_ALIGN, split_size_ok, split_sizes
 from .memory import GuestMemory
 
@@ -72,7 +72,7 @@ class DriverQueue:
         self,
         memory: GuestMemory,
         size: int = 256,
-        features: Feature = Feature(0),
+        features: Feature = NONE,
         *,
         index: int = 0,
         start: int = 0,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyudev
 
-from ..spec.virtio_pci import MODERN_ID_BASE, TRANSITIONAL_IDS, VENDOR_ID
+from ..spec.virtio_pci import DEVICE_TYPE_NET, MODERN_ID_BASE, TRANSITIONAL_NET, VENDOR_ID
 
 NETWORK_CLASS = 0x02
 
@@ -25,20 +25,19 @@ class PciEntry:
 
     @property
     def is_virtio(self) -> bool:
-        """Does it carry virtio ids (virtio 1.3, 4.1.2)?"""
-        ids = (*TRANSITIONAL_IDS, *range(MODERN_ID_BASE, MODERN_ID_BASE + 0x40))
-        return self.vendor_id == VENDOR_ID and self.device_id in ids
+        """Does it carry the ids of a virtio network device (virtio 1.3, 4.1.2)?"""
+        return self.vendor_id == VENDOR_ID and self.device_id in (TRANSITIONAL_NET, MODERN_ID_BASE + DEVICE_TYPE_NET)
 
 
 def network_functions() -> list[PciEntry]:
-    """All PCI network controllers and all virtio functions, by address."""
+    """All PCI network controllers, by address."""
     context = pyudev.Context()
     found = [_entry(device) for device in context.list_devices(subsystem="pci") if _is_candidate(device)]
     return sorted(found, key=lambda entry: entry.address)
 
 
 def _is_candidate(device: pyudev.Device) -> bool:
-    return _number(device, "class") >> 16 == NETWORK_CLASS or _number(device, "vendor") == VENDOR_ID
+    return _number(device, "class") >> 16 == NETWORK_CLASS
 
 
 def _entry(device: pyudev.Device) -> PciEntry:

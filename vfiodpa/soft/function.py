@@ -139,8 +139,10 @@ class SoftFunction(PciFunction):
             old = self._irqs.swap(vector, fd)
             try:
                 self.device.vectors_changed()
-            finally:
-                close_fd(old)
+            except BaseException:  # the worker still signals the old one
+                close_fd(self._irqs.put(vector, old))
+                raise
+            close_fd(old)
 
     def ioeventfd(self, bar: int, offset: int, width: int, value: int, fd: int | None) -> None:
         if not self.options.ioeventfd:

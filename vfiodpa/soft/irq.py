@@ -50,8 +50,11 @@ class Vectors:
         if not 0 <= vector < len(self._fds):
             cause = f"EINVAL: the function has {len(self._fds)} vectors"
             raise DeviceError(f"vector {vector} does not exist", device=self._device, cause=cause)
-        new = NONE if fd is None else take_eventfd(fd, f"vector {vector}", self._device)
-        old, self._fds[vector] = self._fds[vector], new
+        return self.put(vector, NONE if fd is None else take_eventfd(fd, f"vector {vector}", self._device))
+
+    def put(self, vector: int, own: int) -> int:
+        """The same with an fd that is ours already."""
+        old, self._fds[vector] = self._fds[vector], own
         return old
 
     def take_all(self) -> list[int]:

@@ -8,11 +8,12 @@ that knows nothing of this register starts at 0, as the specification wants (2.6
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from typing import Protocol
 
-from ..errors import DriverBreach
+from ..errors import DriverBreach, errno_name
 from ..registers import RegisterBlock
 from ..spec.softnic import MAGIC, VendorCfg
 from . import rules
@@ -112,11 +113,14 @@ class Vendor:
     def _announce(self, mac: bytes) -> None:
         if not self.running:
             raise self._breach("announce_mac_high", "written before DRIVER_OK")
+        rc = -errno.EAGAIN
         for _ in range(_INJECT_TRIES):
-            if self.wire.inject(0, rarp(mac)) == 0:
-                return
+            rc = self.wire.inject(0, rarp(mac))
+            if rc != -errno.EAGAIN:
+                break
             time.sleep(0.001)
-        log.warning("%s: the RARP for %s was not sent, the wire is busy", self.device, mac.hex(":"))
+        if rc < 0:
+            log.warning("%s: the RARP for %s was not sent: %s", self.device, mac.hex(":"), errno_name(rc))
 
     def _breach(self, register: str, did: str) -> DriverBreach:
         return rules.VENDOR.breach(self.device, f"VendorCfg.{register}", did)

@@ -100,9 +100,10 @@ class VirtioNet:
         self.running = self.vendor.running = True
 
     def device_reset(self) -> None:
-        self.vendor.reset()
-        self.engine.reset()
-        self.engine.set_active_pairs(self.vendor.pairs)
+        with self.engine.paused():  # between reading a position and stopping nothing may move
+            self.vendor.reset()
+            self.engine.reset()
+            self.engine.set_active_pairs(self.vendor.pairs)
         self.running = self.vendor.running = False
         self.failed = ""
         self._error_shown = False
@@ -113,8 +114,9 @@ class VirtioNet:
         self.vendor.queue_on(queue.index)
 
     def queue_off(self, queue: Queue) -> None:
-        self.vendor.queue_off(queue.index)
-        self.engine.disable(queue.index)
+        with self.engine.paused():
+            self.vendor.queue_off(queue.index)
+            self.engine.disable(queue.index)
 
     def vectors_changed(self) -> None:
         """Tell the workers whom to signal now."""
@@ -138,7 +140,7 @@ class VirtioNet:
     def bus_master_changed(self, on: bool) -> None:
         """Without Bus Master there is no DMA; with it the device goes on."""
         if self.running:
-            self.engine.run(on)
+            self.engine.run(on and not self.failed)
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
@@ -154,6 +156,7 @@ class VirtioNet:
         """Enter the error state (2.1.2)."""
         self.failed = why
         if self.running:
+            self.engine.run(False)
             self.notify_config()
 
     def notify_config(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,7 +24,7 @@ from ..registers import RegisterBlock
 from ..spec import features as spec
 from ..spec.features import Feature
 from ..spec.virtio_net import NetStatus
-from .service import Service
+from .service import Service, log_ready
 
 
 class Registers:
@@ -200,9 +200,11 @@ class Nic:
         """Let the device signal ``events.config``; call it after the driver negotiated."""
         self.device.set_config_irq(self._config_fd)
 
-    def serve(self, path: Path | str, *, client: bool = False) -> Service:
-        """Serve guests on a vhost-user socket; a context manager that does so in the background."""
-        return Service(self.device, Path(path), client=client)
+    def serve(
+        self, path: Path | str, *, client: bool = False, on_ready: Callable[[str], None] = log_ready
+    ) -> Service:
+        """Serve guests on a vhost-user socket: ``start`` does so in a thread, ``run`` in this one."""
+        return Service(self.device, Path(path), client=client, on_ready=on_ready)
 
     def close(self) -> None:
         """Reset the device and close the function; harmless when already closed."""

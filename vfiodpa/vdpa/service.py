@@ -20,7 +20,8 @@ from .datapath import Datapath
 log = logging.getLogger(__name__)
 
 
-def _log_ready(line: str) -> None:
+def log_ready(line: str) -> None:
+    """What ``on_ready`` does unless told otherwise."""
     log.info("%s", line)
 
 
@@ -32,7 +33,7 @@ class Service:
     """
 
     def __init__(
-        self, device: VdpaDevice, path: Path, *, client: bool = False, on_ready: Callable[[str], None] = _log_ready
+        self, device: VdpaDevice, path: Path, *, client: bool = False, on_ready: Callable[[str], None] = log_ready
     ) -> None:
         self.path = path
         self.datapath = Datapath(device)
