@@ -58,6 +58,10 @@ def test_every_structure_has_one_capability_inside_its_bar(nic: Nic) -> None:
         assert cap.offset + cap.length <= nic.f.bar(cap.bar).length
 
 
+def test_the_list_ends_after_the_last_capability(nic: Nic) -> None:
+    assert [kind for _, kind in capabilities(nic.f.config)] == [CapId.MSIX] + [CapId.VENDOR] * 5
+
+
 @pytest.mark.parametrize(("options", "multiplier"), [("queues=2", 4), ("queues=2,page_per_vq=on", 4096)])
 def test_notify_area_covers_every_queue(make_nic: Make, options: str, multiplier: int) -> None:
     nic = make_nic(f"soft:{options}")
