@@ -10,7 +10,8 @@
 #include "guard.h"
 #include "nic_impl.h"
 
-#define NIC_EVENTS 64
+#define NIC_EVENTS  64
+#define NIC_POKE_NS 20000000u /* a worker that does not come is thrown out of its system call after this */
 
 void vdp_nic_wake(struct vdp_nic *nic)
 {
@@ -25,19 +26,6 @@ int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue)
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u32 = queue};
 
 	return epoll_ctl(nic->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-/* Where a resumed worker finds the world changed. */
-static void worker_park(struct vdp_nic *nic)
-{
-	pthread_mutex_lock(&nic->lock);
-	nic->parked = true;
-	pthread_cond_broadcast(&nic->changed);
-	while (__atomic_load_n(&nic->want_pause, __ATOMIC_RELAXED))
-		pthread_cond_wait(&nic->changed, &nic->lock);
-	nic->parked = false;
-	pthread_mutex_unlock(&nic->lock);
-	nic->idle_since_ns = 0;
 }
 
 /* The first error stops all queues; the register model learns of it and says DEVICE_NEEDS_RESET. */
@@ -94,6 +82,21 @@ static void worker_mind_kicks(struct vdp_nic *nic, bool on)
 		worker_mind_kick(nic, pair->tx, on);
 		worker_mind_kick(nic, pair->rx, on && pair->rx_starved);
 	}
+}
+
+static void worker_park(struct vdp_nic *nic)
+{
+	pthread_mutex_lock(&nic->lock);
+	nic->parked = true;
+	pthread_cond_broadcast(&nic->changed);
+	while (__atomic_load_n(&nic->want_pause, __ATOMIC_RELAXED))
+		pthread_cond_wait(&nic->changed, &nic->lock);
+	nic->parked = false;
+	pthread_mutex_unlock(&nic->lock);
+	nic->idle_since_ns = 0;
+	/* Rings may be new, and we are going to poll them. */
+	if (nic->running && nic->error.code == VDP_NIC_OK)
+		worker_mind_kicks(nic, false);
 }
 
 static bool worker_waiting(struct vdp_nic *nic, struct vdp_queue *queue)
@@ -290,34 +293,53 @@ static void nic_let_go(struct vdp_nic *nic)
 	pthread_mutex_unlock(&nic->lock);
 }
 
+/* The end of the next slice of a wait until until_ns, as condition variables and joins want it. */
+static struct timespec nic_slice(clockid_t clock, uint64_t left_ns)
+{
+	uint64_t end = vdp_now_ns(clock) + (left_ns < NIC_POKE_NS ? left_ns : NIC_POKE_NS);
+
+	return (struct timespec){(time_t)(end / 1000000000u), (long)(end % 1000000000u)};
+}
+
 void vdp_nic_stop(struct vdp_nic *nic)
 {
+	struct timespec slice;
+
 	__atomic_store_n(&nic->stop, 1, __ATOMIC_RELAXED);
 	nic_let_go(nic);
 	vdp_nic_wake(nic);
-	pthread_join(nic->thread, NULL);
+	for (;;) {
+		slice = nic_slice(CLOCK_REALTIME, NIC_POKE_NS);
+		if (pthread_timedjoin_np(nic->thread, NULL, &slice) == 0)
+			break;
+		vdp_guard_poke(nic->thread);
+	}
 	close(nic->wake_fd);
 	close(nic->epoll_fd);
 }
 
 int vdp_nic_pause(struct vdp_nic *nic, uint32_t timeout_ms)
 {
-	uint64_t until = vdp_now_ns(CLOCK_MONOTONIC) + timeout_ms * (uint64_t)1000000;
-	struct timespec deadline = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
-	int rc = 0;
+	uint64_t until = vdp_now_ns(CLOCK_MONOTONIC) + timeout_ms * (uint64_t)1000000, now;
+	struct timespec slice;
+	int rc;
 
-	if (nic->pause_depth++ > 0)
+	if (nic->pause_depth > 0) {
+		nic->pause_depth++;
 		return 0;
+	}
 	pthread_mutex_lock(&nic->lock);
 	__atomic_store_n(&nic->want_pause, 1, __ATOMIC_RELAXED);
 	vdp_nic_wake(nic);
-	while (!nic->parked && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&nic->changed, &nic->lock, &deadline);
-	if (!nic->parked) {
-		__atomic_store_n(&nic->want_pause, 0, __ATOMIC_RELAXED);
-		nic->pause_depth--;
+	while (!nic->parked && (now = vdp_now_ns(CLOCK_MONOTONIC)) < until) {
+		slice = nic_slice(CLOCK_MONOTONIC, until - now);
+		/* A guest may have made its call fd blocking, and filled it. */
+		if (pthread_cond_timedwait(&nic->changed, &nic->lock, &slice) == ETIMEDOUT)
+			vdp_guard_poke(nic->thread);
 	}
 	rc = nic->parked ? 0 : -ETIMEDOUT;
+	nic->pause_depth = nic->parked;
+	__atomic_store_n(&nic->want_pause, nic->pause_depth, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&nic->lock);
 	return rc;
 }

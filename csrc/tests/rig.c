@@ -130,6 +130,13 @@ void rig_wait_used(struct rig *rig, uint32_t queue, uint16_t idx)
 
 		nanosleep(&wait, NULL);
 	}
+	if (rig_used(rig, queue) != idx) {
+		struct vdp_nic_error error;
+
+		vdp_nic_error(rig->nic, &error);
+		fprintf(stderr, "queue %u, the NIC has error %u on %u, detail 0x%llx\n", queue, error.code,
+		    error.queue, (unsigned long long)error.detail);
+	}
 	CHECK_EQ(rig_used(rig, queue), idx);
 }
 

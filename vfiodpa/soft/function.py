@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .._native import ffi, lib
 from ..errors import DeviceError, DeviceGone, StateError, Unsupported, UsageError
@@ -214,10 +215,12 @@ class SoftFunction(PciFunction):
         """Counters of the worker (stats.py, ``WorkerStats``)."""
         return self._running_engine.worker_stats()
 
-    def stats(self) -> dict[str, dict[str, int]]:
-        """All counters: ``worker``, and ``queue0`` and on."""
-        queues = {f"queue{i}": self.queue_stats(i) for i in range(2 * self.options.queues)}
-        return {"worker": self.worker_stats(), **queues}
+    def counters(self) -> dict[str, Any]:
+        """``workers``, ``queues`` and ``tsc_hz`` (what ``busy_cycles`` counts in a second)."""
+        queues = [
+            {"queue": i, "kind": ("rx", "tx")[i % 2], **self.queue_stats(i)} for i in range(2 * self.options.queues)
+        ]
+        return {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": [self.worker_stats()], "queues": queues}
 
     # What a test does to the device
 
