@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soft_rig import Nic
 
+from tests.soft.soft_rig import Nic
 from vfiodpa.errors import DeviceError, DriverBreach
 from vfiodpa.pci.capabilities import capabilities, read_layout
 from vfiodpa.soft.config_space import ConfigSpace

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soft_rig import Nic, RecordingLib, Ring, S, fired
 
+from tests.soft.soft_rig import Nic, RecordingLib, Ring, S, fired
 from vfiodpa._native import ffi, lib
 from vfiodpa.errors import DeviceGone, StateError, UsageError
 from vfiodpa.soft.diagnosis import ErrorCode, explain
