@@ -1,71 +1,80 @@
-"""What a user installs: every file of the package is in the wheel, and the wheel works without the tree."""
+"""What is in the tree is what is installed, and memory is only touched where the rules allow it."""
 
 from __future__ import annotations
 
-import os
+import ast
 import re
-import shutil
 import subprocess
-import sys
-import sysconfig
-import zipfile
 from pathlib import Path
 
 import pytest
 
-TREE = Path(__file__).parents[1]
-BUILT = shutil.ignore_patterns(".*", "build*", "dist", "__pycache__", "tests", "hwtests", "benchmarks", "docs")
+TOP = Path(__file__).parent.parent
+PACKAGE = TOP / "vfiodpa"
+
+# Registers and shared memory are accessed through csrc/ only (DESIGN 4, rule 1).
+FORBIDDEN_CALLS = {"pack_into", "memmove", "buffer"}
+FORBIDDEN_MODULES = {"ctypes"}
+ALLOWED: dict[str, str] = {
+    # path in vfiodpa/: why it is no access to registers or guest memory
+    "soft/stats.py": "a view of the counters that C writes (DESIGN 4, rule 6)",
+}
 
 
-def package_files() -> set[str]:
-    """All files of the package in the tree, as ``vfiodpa/...``."""
-    files = (path for path in (TREE / "vfiodpa").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(TREE)) for path in files} - {"vfiodpa/meson.build"}
-
-
-def run(*argv: str | Path, cwd: Path) -> str:
-    tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # meson and ninja
-    done = subprocess.run(
-        [str(arg) for arg in argv], cwd=cwd, capture_output=True, text=True, timeout=200, env=os.environ | {"PATH": tools}
+def tracked() -> list[str]:
+    """Files of the package that git knows, relative to it."""
+    git = subprocess.run(
+        ["git", "-C", str(PACKAGE), "ls-files", "."], capture_output=True, text=True, check=False, timeout=30
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    if git.returncode:
+        pytest.skip(f"not a git checkout: {git.stderr.strip()}")
+    return sorted(name for name in git.stdout.split() if (PACKAGE / name).exists())
 
 
-def test_meson_names_every_file() -> None:
-    named = set(re.findall(r"^\s+'([^']+)',$", (TREE / "vfiodpa" / "meson.build").read_text(), re.MULTILINE))
-    assert {f"vfiodpa/{name}" for name in named} == package_files()
+def test_meson_installs_exactly_what_git_tracks() -> None:
+    listed = re.findall(r"^\s+'([^']+)',$", PACKAGE.joinpath("meson.build").read_text(), re.MULTILINE)
+    assert listed == sorted(listed), "vfiodpa/meson.build is not sorted"
+    assert listed == [name for name in tracked() if not name.endswith("meson.build")]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy without anything that was built before: what a fresh clone gives."""
-    work = tmp_path_factory.mktemp("wheel")
-    clone = work / "clone"
-    shutil.copytree(TREE, clone, ignore=BUILT)
-    shutil.copytree(TREE / "csrc" / "tests", clone / "csrc" / "tests")  # meson wants it
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    run(*pip, "--wheel-dir", work, clone, cwd=work)
-    return next(work.glob("vfiodpa-*.whl"))
+def memory_access(source: str) -> list[str]:
+    """Ways around csrc/ that a source uses."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [a.name for a in node.names if a.name.split(".")[0] in FORBIDDEN_MODULES]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module.split(".")[0] in FORBIDDEN_MODULES:
+                found.append(node.module)
+            found += [a.name for a in node.names if a.name in FORBIDDEN_CALLS]
+        elif isinstance(node, ast.Attribute) and node.attr in FORBIDDEN_CALLS:
+            found.append(node.attr)
+    return found
 
 
-@pytest.mark.timeout(240)
-def test_wheel_holds_every_file(wheel: Path) -> None:
-    assert "-cp311-abi3-" in wheel.name
-    inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("vfiodpa/")}
-    assert inside - package_files() == {"vfiodpa/_native.abi3.so"}
-    assert package_files() <= inside
+@pytest.mark.parametrize("path", sorted(p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*.py")))
+def test_memory_is_not_touched_around_the_c_helpers(path: str) -> None:
+    found = memory_access((PACKAGE / path).read_text())
+    if path in ALLOWED:
+        assert found, f"{path} no longer needs its exception"
+    else:
+        assert found == []
 
 
-@pytest.mark.timeout(240)
-def test_wheel_works_in_another_environment(wheel: Path, tmp_path: Path) -> None:
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
-    python = tmp_path / "venv" / "bin" / "python"
-    # numpy, cffi and so on from here, so that this needs no network: a path alone loads no editable install.
-    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
-    Path(site, "dependencies.pth").write_text(sysconfig.get_path("platlib") + "\n")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
-    run(*pip, wheel, cwd=tmp_path)
-    where = run(python, "-c", "import vfiodpa._native as native; print(native.__file__)", cwd=tmp_path).strip()
-    assert Path(where).is_relative_to(tmp_path)
-    assert run(tmp_path / "venv" / "bin" / "vfiodpa", "--version", cwd=tmp_path).startswith("vfiodpa 0.")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import ctypes",
+        "from ctypes import c_int",
+        "import struct\nstruct.pack_into('<I', b, 0, 1)",
+        "from struct import pack_into",
+        "ffi.memmove(a, b, 4)",
+        "x = ffi.buffer(p, 4)",
+    ],
+)
+def test_each_way_around_is_seen(line: str) -> None:
+    assert memory_access(line)
+
+
+def test_harmless_code_is_left_alone() -> None:
+    assert memory_access("import struct\nbuffer = bytearray(4)\nstruct.pack('<I', 1)\nffi.new('int *')") == []

@@ -30,9 +30,11 @@ class HeaderFlag(IntFlag):
 
 
 class Header(Layout, size=12):
+    """``length``: bytes of payload that follow (the protocol calls it size)."""
+
     request = u32
     flags = u32
-    size = u32
+    length = u32
 
 
 class Protocol(IntFlag):
@@ -244,7 +246,7 @@ RULES: dict[Request, Rule] = {
     _R.RESET_OWNER:           Rule(),
     _R.SET_MEM_TABLE:         Rule(MemTableHeader, fds=(0, TABLE_SLOTS), more=_TABLE_BYTES),
     _R.SET_LOG_BASE:          Rule(LogBase, fds=(1, 1), reply=True, gate=_P.LOG_SHMFD),
-    _R.SET_LOG_FD:            Rule(fds=(1, 1)),
+    _R.SET_LOG_FD:            Rule(fds=(1, 1), gate=_P.LOG_SHMFD),
     _R.SET_VRING_NUM:         Rule(VringState),
     _R.SET_VRING_ADDR:        Rule(VringAddr),
     _R.SET_VRING_BASE:        Rule(VringState),
@@ -284,9 +286,31 @@ RULES: dict[Request, Rule] = {
 }
 # fmt: on
 
-# Legal before SET_FEATURES (protocol features are negotiated first).
+# Legal before SET_FEATURES. The protocol's text names GET_FEATURES, SET_FEATURES, SET_OWNER and the protocol
+# features; real front ends need the rest: QEMU asks for queues and memory slots, hands over its channel
+# and sets call and error fds when it creates the NIC, sets the MTU before the guest's driver has chosen,
+# resets the device while it boots, enables rings first of all when it starts them, and asks for their bases
+# after status 0 has taken the features back; DPDK's virtio-user sets call fds first.
 BEFORE_FEATURES = frozenset(
-    {_R.GET_FEATURES, _R.SET_FEATURES, _R.SET_OWNER, _R.RESET_OWNER, _R.GET_PROTOCOL_FEATURES, _R.SET_PROTOCOL_FEATURES}
+    {
+        _R.GET_FEATURES,
+        _R.SET_FEATURES,
+        _R.SET_OWNER,
+        _R.RESET_OWNER,
+        _R.GET_PROTOCOL_FEATURES,
+        _R.SET_PROTOCOL_FEATURES,
+        _R.GET_QUEUE_NUM,
+        _R.GET_MAX_MEM_SLOTS,
+        _R.SET_BACKEND_REQ_FD,
+        _R.SET_VRING_CALL,
+        _R.SET_VRING_ERR,
+        _R.SET_VRING_ENABLE,
+        _R.GET_VRING_BASE,
+        _R.NET_SET_MTU,
+        _R.RESET_DEVICE,
+        _R.GET_STATUS,
+        _R.SET_STATUS,
+    }
 )
 
 # What a front end may negotiate at the virtio level only because the protocol carries it.

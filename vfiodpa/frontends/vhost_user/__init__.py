@@ -1,0 +1,1 @@
+"""vhost-user back end: a guest's virtqueues over a Unix socket."""

@@ -1,0 +1,209 @@
+"""The ring messages: SET_VRING_*, GET_VRING_BASE and SET_VRING_ENABLE.
+
+Ref: vhost-user, "Starting and stopping rings". A ring starts at SET_VRING_KICK and stops at
+GET_VRING_BASE; while it runs only its fds and its enable state may change.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from ...drivers.device import QueueState
+from ...errors import ProtocolViolation, Unsupported, VfiodpaError
+from ...spec.vhost_user import U64, VRING_INDEX_MASK, VRING_NO_FD, VringAddr, VringState
+from ..frontend import Backend, Region
+from .fds import check_eventfd, close_all
+from .memory import MemoryTable
+from .message import Malformed, Message
+from .vring import Vring, check_size, translate
+
+log = logging.getLogger(__name__)
+
+MAX_BASE = 0xFFFF  # split rings: a 16-bit index
+
+
+class Vrings:
+    """All rings of one guest."""
+
+    def __init__(self, name: str, backend: Backend, memory: MemoryTable) -> None:
+        self._name = name
+        self._backend = backend
+        self._memory = memory
+        self._rings = [Vring(index) for index in range(2 * backend.queue_pairs)]
+        self._halted: list[Vring] = []
+        self.enable_at_start = False  # without VHOST_PROTOCOL_FEATURES there is no SET_VRING_ENABLE
+
+    def __getitem__(self, index: int) -> Vring:
+        if index >= len(self._rings):
+            raise ProtocolViolation(f"queue {index}: there are {len(self._rings)}")
+        return self._rings[index]
+
+    @property
+    def running(self) -> bool:
+        """Does any ring run?"""
+        return any(ring.running for ring in self._rings)
+
+    def reset(self) -> None:
+        """Stop and forget all rings, but remember where they stopped: GET_VRING_BASE may still come."""
+        for ring in self._rings:
+            try:
+                self._stop(ring)
+            except VfiodpaError as error:  # the reset itself will stop it
+                log.warning("%s: the position of queue %d is lost: %s", self._name, ring.index, error)
+        self._backend.reset()
+        for ring in self._rings:
+            ring.forget()
+
+    def close(self) -> None:
+        """Close all fds."""
+        for ring in self._rings:
+            ring.close()
+
+    def signal_errors(self) -> None:
+        """The device failed: every queue is in error."""
+        for ring in self._rings:
+            ring.signal_error()
+
+    # Description
+
+    def set_num(self, body: VringState) -> None:
+        """SET_VRING_NUM."""
+        ring = self[body.index]
+        ring.idle()
+        check_size(body.num)
+        ring.size = body.num
+
+    def set_addr(self, body: VringAddr) -> None:
+        """SET_VRING_ADDR. Checked now, so that the front end learns at once, and again at the start."""
+        ring = self[body.index]
+        ring.idle()
+        translate(body, ring.size, self._memory)
+        ring.addresses = body
+
+    def set_base(self, body: VringState) -> None:
+        """SET_VRING_BASE."""
+        ring = self[body.index]
+        ring.idle()
+        if body.num > MAX_BASE:
+            raise ProtocolViolation(f"a split ring's base is at most {MAX_BASE:#x}, got {body.num:#x}")
+        ring.base = ring.position = body.num
+
+    # Start and stop
+
+    def set_kick(self, body: U64, message: Message) -> None:
+        """SET_VRING_KICK: starts the ring, or replaces the fd of a running one."""
+        ring = self._ring_of(body)
+        fd = _take_eventfd(body, message, "kick")
+        try:
+            if fd < 0:
+                raise Unsupported(
+                    f"queue {ring.index}: the front end wants its ring polled",
+                    cause="the device is told of new buffers by a doorbell",
+                    remedy="a kick eventfd",
+                )
+            if ring.running:
+                self._backend.set_kick(ring.index, fd)
+            else:
+                self._start(ring, fd)
+        except BaseException:
+            close_all([fd])
+            raise
+        close_all([ring.kick])
+        ring.kick = fd
+
+    def _start(self, ring: Vring, kick: int) -> None:
+        where = ring.translated(self._memory)
+        self._backend.set_ring(ring.index, where)
+        self._backend.set_base(ring.index, QueueState(ring.base))
+        if self.enable_at_start:
+            self._backend.enable_queue(ring.index, True)
+        self._backend.set_kick(ring.index, kick)
+        try:
+            self._backend.start_queue(ring.index)
+        except BaseException:
+            self._backend.set_kick(ring.index, None)  # it is closed in a moment
+            raise
+        ring.ring = where
+
+    def get_base(self, body: VringState) -> VringState:
+        """GET_VRING_BASE: stops the ring and lets go of its kick and call fds."""
+        ring = self[body.index]
+        self._stop(ring)
+        self._backend.set_kick(ring.index, None)
+        self._backend.set_call(ring.index, None)
+        close_all((ring.kick, ring.call))
+        ring.kick = ring.call = -1
+        return VringState(index=ring.index, num=ring.position)
+
+    def _stop(self, ring: Vring) -> None:
+        if ring.running:
+            ring.base = ring.position = self._backend.stop_queue(ring.index).avail
+            ring.ring = None
+
+    def set_enable(self, body: VringState) -> None:
+        """SET_VRING_ENABLE."""
+        ring = self[body.index]
+        if body.num > 1:
+            raise ProtocolViolation(f"queue {body.index}: enable is 0 or 1, got {body.num}")
+        self._backend.enable_queue(ring.index, bool(body.num))
+
+    # Notifications
+
+    def set_call(self, body: U64, message: Message) -> None:
+        """SET_VRING_CALL; without an fd the guest polls."""
+        ring = self._ring_of(body)
+        fd = _take_eventfd(body, message, "call")
+        try:
+            self._backend.set_call(ring.index, None if fd < 0 else fd)
+        except BaseException:
+            close_all([fd])
+            raise
+        close_all([ring.call])
+        ring.call = fd
+
+    def set_err(self, body: U64, message: Message) -> None:
+        """SET_VRING_ERR."""
+        ring = self._ring_of(body)
+        fd = _take_eventfd(body, message, "error")
+        close_all([ring.err])
+        ring.err = fd
+
+    def _ring_of(self, body: U64) -> Vring:
+        if body.value & ~(VRING_INDEX_MASK | VRING_NO_FD):
+            raise ProtocolViolation(f"unknown bits in {body.value:#x}: 0 to 7 are the queue, 8 is no-fd")
+        return self[body.value & VRING_INDEX_MASK]
+
+    # Memory under running rings
+
+    def halt_in(self, regions: list[Region]) -> None:
+        """Stop the rings that lie in regions about to go."""
+        for ring in self._rings:
+            if any(ring.lies_in(region) for region in regions):
+                self._stop(ring)
+                self._halted.append(ring)
+
+    def resume(self) -> None:
+        """Start the halted ones where they are now; others stay stopped, and their error fd is signalled."""
+        halted, self._halted = self._halted, []
+        for ring in halted:
+            try:
+                self._start(ring, ring.kick)
+            except VfiodpaError as error:
+                log.warning("%s: queue %d stays stopped after a change of memory: %s", self._name, ring.index, error)
+                ring.signal_error()
+
+
+def _take_eventfd(body: U64, message: Message, what: str) -> int:
+    """The message's eventfd, or -1 when bit 8 says that there is none."""
+    expected = 0 if body.value & VRING_NO_FD else 1
+    if len(message.fds) != expected:
+        raise Malformed(f"{message.name}: {len(message.fds)} fds with {body.value:#x}, expected {expected}")
+    fd = message.take_fd()
+    if fd >= 0:
+        try:
+            check_eventfd(fd, what)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
