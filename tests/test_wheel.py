@@ -25,7 +25,12 @@ def package_files() -> set[str]:
 def run(*argv: str | Path, cwd: Path) -> str:
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # meson and ninja
     done = subprocess.run(
-        [str(arg) for arg in argv], cwd=cwd, capture_output=True, text=True, timeout=200, env=os.environ | {"PATH": tools}
+        [str(arg) for arg in argv],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"PATH": tools},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
