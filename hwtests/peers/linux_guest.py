@@ -17,8 +17,8 @@ GUEST = Path(__file__).parent / "guest"
 CACHE = Path(__file__).parents[2] / ".cache" / "linux-guest"
 METAPACKAGE = "linux-image-amd64"
 # What virtio-net needs; one that a kernel has built in is not in its package.
-MODULES = ("virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
-MODULES += ("failover", "net_failover", "virtio_net")
+MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"]
+MODULES += ["failover", "net_failover", "virtio_net"]
 BOOT_S = 120.0  # 8 s alone on two CPUs; the emulator has no KVM
 ANSWER_S = 40.0
 
