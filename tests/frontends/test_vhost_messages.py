@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.frontends.fakes import FEATURES, GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, region, ring_at, table
+from vfiodpa.errors import Unsupported
 from vfiodpa.layout import Layout
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.vhost_user import BEFORE_FEATURES, RULES, U64, Protocol, Request, VringState
@@ -228,8 +229,6 @@ def test_need_reply_on_a_request_with_its_own_reply_gives_one_reply(guest: Peer)
 
 
 def test_refusal_by_the_core_is_a_refusal(guest: Peer, backend: FakeBackend) -> None:
-    from vfiodpa.errors import Unsupported
-
     backend.fail["set_mtu"] = Unsupported("no such MTU")
     assert not guest.acked(R.NET_SET_MTU, U64(value=9000))
     assert guest.acked(R.NET_SET_MTU, U64(value=9000))
