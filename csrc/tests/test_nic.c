@@ -169,7 +169,7 @@ static void test_generate(uint64_t features, uint32_t size)
 		for (uint16_t i = 0; i < chains; i++) {
 			rig_sleep_ms(frame % 50 == 0);
 			rig_buffer(&rig, RIG_RX, i, RX_BUF(i), length);
-			rig_kick(&rig, RIG_RX);
+			rig_kick_if_wanted(&rig, RIG_RX);
 		}
 		rig_wait_used(&rig, RIG_RX, (uint16_t)(65500 + chains * (frame + 1)));
 		check_generated(rig.mem + RX_BUF(0) + 12, frame);
