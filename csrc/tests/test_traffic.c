@@ -13,7 +13,7 @@
 #define FRAMES 20000u
 #define WINDOW 8u
 
-enum mischief { NONE, DROP, TWICE, SWAP, FLIP, STRANGER, BAD_USED };
+enum mischief { NONE, DROP, TWICE, SWAP, FLIP, STRANGER, BAD_USED, DELAY };
 
 struct side {
 	struct ring ring;
@@ -122,6 +122,9 @@ static void misbehave(uint8_t *data, uint32_t length, uint8_t *kept, uint32_t *k
 		return;
 	case DROP:
 		return;
+	case DELAY:
+		usleep(150000);
+		break;
 	default:
 		break;
 	}
@@ -252,6 +255,9 @@ static void test_mischief(void)
 	CHECK_EQ(stats.distinct, 999);
 	stats = run_mischief(STRANGER);
 	CHECK_EQ(stats.foreign, 1);
+	stats = run_mischief(DELAY); /* written off, and then they come */
+	CHECK_EQ(stats.distinct, 1000);
+	CHECK_EQ(stats.written_off, 0);
 	stats = run_mischief(BAD_USED);
 	CHECK_EQ(stats.fault, VDP_DRIVER_BAD_ID);
 	CHECK_EQ(stats.fault_detail, 1000);
