@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE
-from fakes import FakeBackend, Peer, settle
 
+from tests.frontends.conftest import DEADLINE
+from tests.frontends.fakes import FakeBackend, Peer, settle
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
 from vfiodpa.spec.vhost_user import MAX_PAYLOAD, U64, Header, Request

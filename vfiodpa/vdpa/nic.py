@@ -200,9 +200,7 @@ class Nic:
         """Let the device signal ``events.config``; call it after the driver negotiated."""
         self.device.set_config_irq(self._config_fd)
 
-    def serve(
-        self, path: Path | str, *, client: bool = False, on_ready: Callable[[str], None] = log_ready
-    ) -> Service:
+    def serve(self, path: Path | str, *, client: bool = False, on_ready: Callable[[str], None] = log_ready) -> Service:
         """Serve guests on a vhost-user socket: ``start`` does so in a thread, ``run`` in this one."""
         return Service(self.device, Path(path), client=client, on_ready=on_ready)
 
