@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FakeBackend, Peer, open_fds, settle
+from fakes import DEADLINE, FakeBackend, Peer, open_fds, settle
 
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
-
-DEADLINE = 0.05  # seconds; short, so that a stalled peer costs no time
 
 
 @pytest.fixture

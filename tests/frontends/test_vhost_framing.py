@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE
-from fakes import FakeBackend, Peer, settle
+from fakes import DEADLINE, FakeBackend, Peer, settle
 
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
@@ -174,9 +173,7 @@ def test_peer_that_reads_late_gets_every_reply(loop: Loop, peer: Peer) -> None:
     assert got == 4096
 
 
-def test_bug_in_a_handler_ends_that_connection_only(
-    loop: Loop, peer: Peer, backend: FakeBackend, warnings: Warnings
-) -> None:
+def test_bug_in_a_handler_ends_that_connection_only(peer: Peer, backend: FakeBackend, warnings: Warnings) -> None:
     peer.negotiate()
     backend.fail["set_mtu"] = ZeroDivisionError("a bug")
     peer.send(Request.NET_SET_MTU, U64(value=1500))
