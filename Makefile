@@ -1,13 +1,16 @@
 # Everything a target needs, it installs: a virtual environment in the tree, no root.
-# Only `make hwtest` wants root (it installs Debian packages).
+# Only `make hwtest` and `make bench` use root, when they have it: Debian packages, huge pages.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+C_FILES := csrc/*.[ch] csrc/tests/*.[ch] hwtests/peers/guest/*.c
+BACKEND ?= vfiodpa
+export PYTHON
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test lint bench hwtest asan clean format
+.PHONY: demo test lint format bench hwtest asan wheel clean
 
 demo: $(READY)
 	$(BIN)/vfiodpa demo
@@ -20,19 +23,42 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/tests/*.[ch]
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
-	$(BIN)/clang-format -i csrc/*.[ch] csrc/tests/*.[ch]
+	$(BIN)/clang-format -i $(C_FILES)
+
+# BACKEND=dpdk runs the same tests against DPDK's vhost library: is it us, or the test?
+hwtest: $(READY)
+	hwtests/packages
+	$(BIN)/python -m pytest hwtests/peers -o faulthandler_timeout=380 --backend $(BACKEND)
+
+ROUNDS ?= 5
+bench: $(READY)
+	hwtests/packages
+	$(BIN)/python -m benchmarks.vhost_echo --rounds $(ROUNDS)
+
+asan: .venv-asan/.ready
+	tools/asan
+
+# What a user gets: the wheel, in an environment that never saw this tree.
+wheel: $(READY)
+	rm -rf dist .venv-wheel
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/pip install --quiet dist/*.whl
+	cd dist && ../.venv-wheel/bin/vfiodpa --version
 
 # Editable: C and Python changes take effect on the next import, no reinstall.
-$(READY): pyproject.toml
-	$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv python3-dev" >&2; exit 1; }
-	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --group build --group dev
+$(READY): pyproject.toml tools/venv
+	tools/venv $(VENV)
 	$(BIN)/pip install --quiet --no-build-isolation --editable . -Cbuild-dir=build
+	touch $@
+
+.venv-asan/.ready: pyproject.toml tools/venv
+	tools/venv .venv-asan
 	touch $@
 
 clean:

@@ -14,6 +14,8 @@ static int guard_rc;
 
 static void guard_handler(int sig, siginfo_t *info, void *context)
 {
+	if (guard_armed && info->si_code <= 0)
+		return; /* sent by somebody, not an access: only interrupts a system call (vdp_guard_poke) */
 	if (guard_armed)
 		siglongjmp(guard_env, 1);
 	if (guard_previous.sa_flags & SA_SIGINFO) {
@@ -31,7 +33,8 @@ static void guard_install_once(void)
 
 	memset(&action, 0, sizeof(action));
 	action.sa_sigaction = guard_handler;
-	/* NODEFER: the handler is left by siglongjmp, which does not restore the mask. */
+	/* NODEFER: the handler is left by siglongjmp, which does not restore the mask. No RESTART: see poke.
+	 */
 	action.sa_flags = SA_SIGINFO | SA_NODEFER;
 	sigemptyset(&action.sa_mask);
 	guard_rc = sigaction(SIGBUS, &action, &guard_previous) < 0 ? -errno : 0;
@@ -52,4 +55,9 @@ sigjmp_buf *vdp_guard_arm(void)
 void vdp_guard_disarm(void)
 {
 	guard_armed = 0;
+}
+
+void vdp_guard_poke(pthread_t thread)
+{
+	pthread_kill(thread, SIGBUS);
 }

@@ -2,6 +2,7 @@
 #ifndef VDP_GUARD_H
 #define VDP_GUARD_H
 
+#include <pthread.h>
 #include <setjmp.h>
 
 /*
@@ -17,5 +18,8 @@
 int vdp_guard_install(void);
 sigjmp_buf *vdp_guard_arm(void);
 void vdp_guard_disarm(void);
+
+/* Make a blocking system call of a thread that has armed a guard return with EINTR; no harm otherwise. */
+void vdp_guard_poke(pthread_t thread);
 
 #endif

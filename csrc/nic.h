@@ -45,7 +45,7 @@ struct vdp_queue_stats {
 };
 
 struct vdp_worker_stats {
-	uint64_t packets; /* taken from or given to rings */
+	uint64_t packets; /* moved; an echoed frame counts once */
 	uint64_t polls, empty_polls, sleeps;
 	uint64_t busy_cycles; /* TSC cycles of polls that found packets */
 };
@@ -60,6 +60,7 @@ enum vdp_nic_error_code {
 	VDP_NIC_BAD_LENGTH,   /* no room for a header, or lengths that wrap */
 	VDP_NIC_DMA_FAULT,    /* the IOMMU stopped an access: see the faults */
 	VDP_NIC_MEMORY_GONE,  /* SIGBUS: the guest's memory was truncated */
+	VDP_NIC_BAD_RING,     /* a part of the ring is not aligned */
 };
 
 struct vdp_nic_error {
@@ -70,10 +71,11 @@ struct vdp_nic_error {
 
 struct vdp_nic;
 
-int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf); /* starts the worker, paused */
-void vdp_nic_fini(struct vdp_nic *nic);                                  /* joins the worker */
+/* Starts the worker, paused: the first vdp_nic_resume lets it go. Unpinned when conf->cpu is -1. */
+int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf);
+void vdp_nic_fini(struct vdp_nic *nic); /* joins the worker, in any state */
 
-/* Park the worker between two polls; nestable. -ETIMEDOUT when it does not come to rest. */
+/* Park the worker between two polls; nestable. -ETIMEDOUT when it does not come to rest: then not paused. */
 int vdp_nic_pause(struct vdp_nic *nic, uint32_t timeout_ms);
 void vdp_nic_resume(struct vdp_nic *nic);
 
@@ -84,19 +86,24 @@ void vdp_nic_reset(struct vdp_nic *nic);   /* [paused] all queues off, no fds, n
 void vdp_nic_refresh(struct vdp_nic *nic); /* [paused] after a change of the DMA map: translate rings again */
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] */
 
-/* [paused] Ring errors (unmapped, unaligned) are reported as the NIC's error, as hardware would. */
+/*
+ * [paused] Ring errors (unmapped, unaligned) are reported as the NIC's error once it runs and touches the
+ * ring, as hardware would. -EINVAL for a queue or a size that does not exist, -EBUSY when it is on.
+ */
 int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t queue, const struct vdp_queue_conf *conf);
 void vdp_nic_queue_disable(struct vdp_nic *nic, uint32_t queue);   /* [paused] queue reset */
 uint16_t vdp_nic_queue_avail(struct vdp_nic *nic, uint32_t queue); /* [paused] next avail entry to take */
 
-/* [paused] fds are borrowed; -1 takes one away. Must be eventfds, O_NONBLOCK. */
+/*
+ * [paused] -1 takes one away. Must be eventfds, O_NONBLOCK. Call fds are borrowed: take them away before
+ * closing them. Of a kick fd a duplicate is kept, so one fd may kick several queues; it is never read.
+ */
 int vdp_nic_set_kick(struct vdp_nic *nic, uint32_t queue, int fd);
 void vdp_nic_set_call(struct vdp_nic *nic, uint32_t queue, int fd);
 void vdp_nic_set_config_call(struct vdp_nic *nic, int fd);
 
-int vdp_nic_kick(struct vdp_nic *nic, uint32_t queue); /* the doorbell, any thread */
-int vdp_nic_doorbell_fd(
-    struct vdp_nic *nic, uint32_t queue); /* eventfd that does the same; owned by the NIC */
+int vdp_nic_kick(struct vdp_nic *nic, uint32_t queue);        /* the doorbell, any thread */
+int vdp_nic_doorbell_fd(struct vdp_nic *nic, uint32_t queue); /* eventfd that does it; owned by the NIC */
 
 /* Deliver a frame (no virtio header) to the wire as if transmitted on a pair; one at a time, -EAGAIN when
  * busy. */

@@ -22,6 +22,9 @@ import numpy as np
 
 _HOST = sys.byteorder
 
+# Attributes of Layout itself: a field of that name would hide them, or be hidden.
+_RESERVED = frozenset({"size", "ref", "fields", "dtype", "values", "pack", "unpack", "offset_of"})
+
 
 class Field:
     """An integer field of 1, 2, 4 or 8 bytes in a given byte order, or a run of them."""
@@ -140,15 +143,18 @@ class Layout:
 
     def __init_subclass__(cls, *, size: int, ref: str = "") -> None:
         super().__init_subclass__()
-        cls.size, cls.ref = size, ref
+        own = {name: field for name, field in vars(cls).items() if isinstance(field, Field)}
+        for name in _RESERVED & set(own):
+            raise TypeError(f"{cls.__name__}.{name}: the mechanism needs that name itself")
         bound = list(cls.fields)
         offset = sum(field.size for field in bound)
-        for name, field in [(n, f) for n, f in vars(cls).items() if isinstance(f, Field)]:
+        for name, field in own.items():
             if offset % field.width:
                 raise TypeError(f"{cls.__name__}.{name} at {offset:#x} is not {field.width}-byte aligned")
             bound.append(field.bind(name, offset))
             setattr(cls, name, bound[-1])
             offset += field.size
+        cls.size, cls.ref = size, ref
         if offset != size:
             raise TypeError(f"{cls.__name__}: fields sum to {offset}, the specification says {size}")
         cls.fields = tuple(bound)

@@ -204,6 +204,9 @@ class RegisterBlock:
     def __init_subclass__(cls, *, size: int, ref: str = "") -> None:
         super().__init_subclass__()
         own = [v for v in vars(cls).values() if isinstance(v, Register | RegisterArray)]
+        for register in own:
+            if hasattr(RegisterBlock, register.name):
+                raise TypeError(f"{cls.__name__}.{register.name}: the mechanism needs that name itself")
         cls.size, cls.ref = size, ref
         cls._table = tuple(sorted([*cls._table, *own], key=lambda r: r.offset))
         end, last = 0, ""

@@ -14,6 +14,7 @@ from typing import Self
 
 from ..memory import Iova
 from ..pci.function import Doorbell, PciFunction
+from ..registers import RegisterBlock
 from ..spec.features import Feature
 from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import DeviceStatus
@@ -74,6 +75,11 @@ class VdpaDevice(ABC):
     @abstractmethod
     def negotiated(self) -> Feature:
         """Features in force; 0 before ``negotiate``."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Mapping[str, RegisterBlock]:
+        """The device's register blocks by name (``pci``, ``common``, ``isr``, ``net``, vendor blocks)."""
 
     @property
     @abstractmethod

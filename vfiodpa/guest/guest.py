@@ -8,10 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Self
 
+from ..errors import FeaturesRefused, Unsupported
 from ..pci.function import Doorbell
-from ..spec.features import Feature
+from ..spec.features import Feature, names
 from .memory import GuestMemory
 from .queue import DriverQueue
+
+# What our driver half makes use of; ``start`` negotiates those that are offered unless told otherwise.
+USEFUL = Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC
 
 
 class Guest(ABC):
@@ -32,8 +36,11 @@ class Guest(ABC):
         """Features in force."""
 
     @abstractmethod
-    def start(self, features: Feature, pairs: int = 1, size: int = 256) -> None:
-        """Negotiate, make ``pairs`` queue pairs of ``size`` entries and start them."""
+    def start(self, features: Feature | None = None, pairs: int = 1, size: int = 256) -> None:
+        """Negotiate, make ``pairs`` queue pairs of ``size`` entries and start them.
+
+        ``None`` takes what is offered of ``USEFUL``. Queues of an earlier start are freed.
+        """
 
     @abstractmethod
     def doorbell(self, queue: int) -> Doorbell:
@@ -45,11 +52,24 @@ class Guest(ABC):
 
     @abstractmethod
     def stop(self) -> list[int]:
-        """Stop the queues; returns the position of each."""
+        """Stop the queues; returns the position of each. Rings can still be read, until the next start."""
 
     @abstractmethod
     def close(self) -> None:
         """Stop, disconnect and free the memory; harmless when already closed."""
+
+    def choose(self, features: Feature | None) -> Feature:
+        """Features to negotiate; raises when the other side or our driver half lacks one."""
+        if features is None:
+            features = USEFUL & self.offered
+        if features & ~self.offered:
+            missing = ", ".join(names(features & ~self.offered))
+            raise FeaturesRefused(f"{missing} is not offered", device=self.name)
+        if not features & Feature.VERSION_1:
+            raise Unsupported("our driver half speaks VERSION_1 only", device=self.name)
+        if features & (Feature.RING_PACKED | Feature.NOTIFICATION_DATA | Feature.IN_ORDER):
+            raise Unsupported("our driver half has split rings with plain notifications only", device=self.name)
+        return features
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ A driver never learns which one it has.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
@@ -148,6 +149,10 @@ class PciFunction(ABC):
     def diagnose(self) -> str:
         """What is known about why the device failed, in one line; empty when nothing is."""
         return ""
+
+    def counters(self) -> MappingABC[str, Any]:
+        """Counters that the function itself keeps, ready for JSON; empty where it keeps none."""
+        return {}
 
     @abstractmethod
     def close(self) -> None:

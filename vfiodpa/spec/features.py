@@ -152,11 +152,11 @@ def unmet(features: int) -> dict[Feature, list[Feature]]:
 
 def closed(features: int) -> Feature:
     """The mask without all bits whose requirements are not in it (2.2.1: never offer those)."""
-    mask = Feature(features)
+    mask = int(features)
     while lacking := unmet(mask):
         for bit in lacking:
-            mask &= ~bit
-    return mask
+            mask &= ~int(bit)  # of ints: ~ of a flag loses unknown high bits
+    return Feature(mask)
 
 
 def why_not(wanted: Feature, layers: Iterable[tuple[str, int]]) -> str:

@@ -27,6 +27,7 @@ class Command(IntFlag):
 class Status(IntFlag):
     """Status register, section 6.2.3."""
 
+    INTERRUPT = 1 << 3
     CAPABILITIES = 1 << 4
     MASTER_DATA_PARITY_ERROR = 1 << 8
     SIGNALED_TARGET_ABORT = 1 << 11

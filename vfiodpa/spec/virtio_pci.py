@@ -14,6 +14,7 @@ from .pci import CapHeader
 VENDOR_ID = 0x1AF4
 MODERN_ID_BASE = 0x1040  # device id = 0x1040 + virtio device type (4.1.2)
 TRANSITIONAL_IDS = range(0x1000, 0x1040)
+TRANSITIONAL_NET = 0x1000
 NO_VECTOR = 0xFFFF  # VIRTIO_MSI_NO_VECTOR (4.1.5.1.2)
 DEVICE_TYPE_NET = 1
 

@@ -1,0 +1,362 @@
+/* Control of the software NIC: what registers and front ends ask for. */
+#include "nic.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "guard.h"
+#include "nic_impl.h"
+
+#define NIC_F_MRG_RXBUF     (1ull << 15)
+#define NIC_F_INDIRECT_DESC (1ull << 28)
+#define NIC_F_EVENT_IDX     (1ull << 29)
+
+#define NIC_GENERATE_SLOTS_BYTES 2048u /* up to this size, frames are made a burst at a time */
+
+static uint32_t nic_queues(const struct vdp_nic *nic)
+{
+	return nic->conf.pairs * 2;
+}
+
+static struct vdp_queue *nic_queue(struct vdp_nic *nic, uint32_t queue)
+{
+	return queue < nic_queues(nic) ? nic->queues + queue : NULL;
+}
+
+static bool nic_conf_valid(const struct vdp_nic_conf *conf)
+{
+	if (conf->pairs == 0 || conf->pairs > VDP_NIC_MAX_PAIRS || conf->port >= vdp_ports_count)
+		return false;
+	return conf->port != VDP_PORT_GENERATE || (conf->generate_size >= 60 && conf->generate_size <= 65535);
+}
+
+static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
+{
+	struct vdp_queue *queue = nic->queues + i;
+	struct vdp_split *ring = &queue->ring;
+
+	queue->call_fd = queue->kick_fd = queue->doorbell_fd = -1;
+	ring->index = i;
+	ring->error = &nic->error;
+	ring->shortest = VDP_NET_HDR;
+	ring->flags = i % 2 ? 0 : VDP_DESC_WRITE;
+	ring->perm = i % 2 ? VDP_DMA_READ : VDP_DMA_WRITE;
+	ring->longest = i % 2 ? VDP_CHAIN_MAX : UINT32_MAX;
+}
+
+/* Destination, a source that is nobody's, the ethertype for experiments, a place for the sequence, a pattern.
+ */
+static int nic_init_generator(struct vdp_nic *nic)
+{
+	static const uint8_t rest[8] = {0x02, 0, 0, 0, 0, 0, 0x88, 0xb5};
+	uint32_t size = nic->conf.generate_size;
+
+	nic->generated_slots = size <= NIC_GENERATE_SLOTS_BYTES ? VDP_BURST : 1;
+	nic->generated = malloc((size_t)size * nic->generated_slots);
+	if (!nic->generated)
+		return -ENOMEM;
+	for (uint32_t slot = 0; slot < nic->generated_slots; slot++) {
+		uint8_t *frame = nic->generated + (size_t)slot * size;
+
+		for (uint32_t i = 0; i < size; i++)
+			frame[i] = (uint8_t)i;
+		memcpy(frame, nic->conf.mac, 6);
+		memcpy(frame + 6, rest, sizeof(rest));
+	}
+	return 0;
+}
+
+static void nic_free(struct vdp_nic *nic)
+{
+	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+		if (nic->queues[i].kick_fd >= 0)
+			close(nic->queues[i].kick_fd);
+		if (nic->queues[i].doorbell_fd >= 0)
+			close(nic->queues[i].doorbell_fd);
+	}
+	pthread_cond_destroy(&nic->changed);
+	pthread_mutex_destroy(&nic->lock);
+	free(nic->generated);
+	free(nic->scratch);
+	free(nic->inject);
+	free(nic->pairs);
+	free(nic);
+}
+
+static int nic_init_parts(struct vdp_nic *nic)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&nic->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&nic->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	nic->config_call_fd = -1;
+	nic->active_pairs = nic->conf.pairs;
+	nic->port = vdp_ports[nic->conf.port];
+	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
+	nic->scratch = malloc(sizeof(*nic->scratch));
+	nic->inject = calloc(1, sizeof(*nic->inject));
+	for (uint32_t i = 0; i < nic_queues(nic); i++)
+		nic_init_queue(nic, i);
+	if (!nic->pairs || !nic->scratch || !nic->inject)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
+		nic->pairs[i].rx = nic->queues + 2 * i;
+		nic->pairs[i].tx = nic->queues + 2 * i + 1;
+	}
+	return nic->port->generates ? nic_init_generator(nic) : 0;
+}
+
+int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
+{
+	struct vdp_nic *nic;
+	size_t size;
+	int rc;
+
+	if (!nic_conf_valid(conf))
+		return -EINVAL;
+	rc = vdp_guard_install();
+	if (rc < 0)
+		return rc;
+	size = sizeof(*nic) + conf->pairs * 2 * sizeof(nic->queues[0]);
+	nic = aligned_alloc(VDP_CACHE_LINE, size);
+	if (!nic)
+		return -ENOMEM;
+	memset(nic, 0, size);
+	nic->conf = *conf;
+	rc = nic_init_parts(nic);
+	if (rc == 0)
+		rc = vdp_nic_start(nic);
+	if (rc < 0) {
+		nic_free(nic);
+		return rc;
+	}
+	*ret = nic;
+	return 0;
+}
+
+void vdp_nic_fini(struct vdp_nic *nic)
+{
+	if (!nic)
+		return;
+	vdp_nic_stop(nic);
+	nic_free(nic);
+}
+
+/* Find the rings again: features and the map say where they are. */
+static void nic_attach(struct vdp_nic *nic)
+{
+	nic->dma_generation = nic->dma ? vdp_dma_generation(nic->dma) : 0;
+	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+		struct vdp_queue *queue = nic->queues + i;
+
+		queue->ring.dma = nic->dma;
+		queue->ring.event_idx = nic->features & NIC_F_EVENT_IDX;
+		queue->ring.indirect_ok = nic->features & NIC_F_INDIRECT_DESC;
+		queue->live = queue->enabled && vdp_split_attach(&queue->ring, &queue->conf, false);
+	}
+}
+
+void vdp_nic_refresh(struct vdp_nic *nic)
+{
+	nic_attach(nic);
+}
+
+void vdp_nic_set_dma(struct vdp_nic *nic, struct vdp_dma *dma)
+{
+	nic->dma = dma;
+	nic_attach(nic);
+}
+
+void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
+{
+	nic->features = features;
+	nic->mergeable = features & NIC_F_MRG_RXBUF;
+	nic_attach(nic);
+}
+
+void vdp_nic_run(struct vdp_nic *nic, bool on)
+{
+	nic->running = on;
+	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
+		nic->pairs[i].next_ns = 0;
+		nic->pairs[i].rx_starved = false;
+	}
+}
+
+void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs)
+{
+	nic->active_pairs = pairs < nic->conf.pairs ? pairs : nic->conf.pairs;
+}
+
+void vdp_nic_reset(struct vdp_nic *nic)
+{
+	nic->running = false;
+	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+		vdp_nic_queue_disable(nic, i);
+		vdp_nic_set_kick(nic, i, -1);
+		vdp_nic_set_call(nic, i, -1);
+	}
+	vdp_nic_set_config_call(nic, -1);
+	vdp_nic_set_features(nic, 0);
+	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
+	for (uint32_t i = 0; i < nic->conf.pairs; i++)
+		nic->pairs[i].sequence = 0;
+	__atomic_store_n(&nic->inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
+	nic->error = (struct vdp_nic_error){0};
+	pthread_mutex_lock(&nic->lock);
+	nic->reported = nic->error;
+	pthread_mutex_unlock(&nic->lock);
+}
+
+int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t index, const struct vdp_queue_conf *conf)
+{
+	struct vdp_queue *queue = nic_queue(nic, index);
+	uint16_t size = conf->size;
+
+	if (!queue || size == 0 || size > VDP_SPLIT_MAX_SIZE || (size & (size - 1)))
+		return -EINVAL;
+	if (queue->enabled)
+		return -EBUSY;
+	queue->conf = *conf;
+	queue->enabled = true;
+	queue->ring.size = size;
+	queue->ring.mask = (uint16_t)(size - 1);
+	queue->ring.next = queue->ring.seen = queue->ring.published = conf->last_avail;
+	queue->live = vdp_split_attach(&queue->ring, &queue->conf, false);
+	nic->pairs[index / 2].rx_starved = false;
+	return 0;
+}
+
+void vdp_nic_queue_disable(struct vdp_nic *nic, uint32_t index)
+{
+	struct vdp_queue *queue = nic_queue(nic, index);
+
+	if (queue)
+		queue->enabled = queue->live = false;
+}
+
+uint16_t vdp_nic_queue_avail(struct vdp_nic *nic, uint32_t index)
+{
+	struct vdp_queue *queue = nic_queue(nic, index);
+
+	return queue ? queue->ring.next : 0;
+}
+
+int vdp_nic_set_kick(struct vdp_nic *nic, uint32_t index, int fd)
+{
+	struct vdp_queue *queue = nic_queue(nic, index);
+	int rc;
+
+	if (!queue)
+		return -EINVAL;
+	if (queue->kick_fd >= 0) {
+		/* By hand: with a duplicate in the guest's hands, close alone would leave it in the set. */
+		epoll_ctl(nic->epoll_fd, EPOLL_CTL_DEL, queue->kick_fd, NULL);
+		close(queue->kick_fd);
+		queue->kick_fd = -1;
+	}
+	if (fd < 0)
+		return 0;
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	rc = vdp_nic_watch(nic, fd, index);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	queue->kick_fd = fd;
+	return 0;
+}
+
+void vdp_nic_set_call(struct vdp_nic *nic, uint32_t index, int fd)
+{
+	struct vdp_queue *queue = nic_queue(nic, index);
+
+	if (queue)
+		queue->call_fd = fd;
+}
+
+void vdp_nic_set_config_call(struct vdp_nic *nic, int fd)
+{
+	nic->config_call_fd = fd;
+}
+
+int vdp_nic_doorbell_fd(struct vdp_nic *nic, uint32_t index)
+{
+	struct vdp_queue *queue = nic_queue(nic, index);
+	int fd, rc;
+
+	if (!queue)
+		return -EINVAL;
+	pthread_mutex_lock(&nic->lock);
+	fd = queue->doorbell_fd;
+	if (fd < 0) {
+		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		rc = fd < 0 ? -errno : vdp_nic_watch(nic, fd, index);
+		if (rc < 0 && fd >= 0)
+			close(fd);
+		if (rc < 0)
+			fd = rc;
+		else
+			queue->doorbell_fd = fd;
+	}
+	pthread_mutex_unlock(&nic->lock);
+	return fd;
+}
+
+int vdp_nic_kick(struct vdp_nic *nic, uint32_t index)
+{
+	int fd = vdp_nic_doorbell_fd(nic, index);
+	uint64_t one = 1;
+
+	if (fd < 0)
+		return fd;
+	/* EAGAIN after 2^64 kicks; the worker is awake by then. */
+	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		return -errno;
+	return 0;
+}
+
+int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length)
+{
+	struct vdp_inject *inject = nic->inject;
+	uint32_t state = VDP_INJECT_FREE;
+
+	if (pair >= nic->conf.pairs || length < 14 || length > VDP_FRAME_MAX)
+		return -EINVAL;
+	if (!__atomic_compare_exchange_n(
+		&inject->state, &state, VDP_INJECT_FILLING, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return -EAGAIN;
+	memcpy(inject->frame, frame, length);
+	inject->pair = pair;
+	inject->length = length;
+	__atomic_store_n(&inject->state, VDP_INJECT_FULL, __ATOMIC_RELEASE);
+	vdp_nic_wake(nic);
+	return 0;
+}
+
+const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uint32_t index)
+{
+	return index < nic_queues(nic) ? &nic->queues[index].stats : NULL;
+}
+
+const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic)
+{
+	return &nic->stats;
+}
+
+void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)&nic->lock;
+
+	pthread_mutex_lock(lock);
+	*ret = nic->reported;
+	pthread_mutex_unlock(lock);
+}

@@ -1,0 +1,93 @@
+/* The inside of the software NIC: control (nic.c), the worker (nic_worker.c) and ports (nic_port.c). */
+#ifndef VDP_NIC_IMPL_H
+#define VDP_NIC_IMPL_H
+
+#include <pthread.h>
+
+#include "net_device.h"
+#include "nic.h"
+
+#define VDP_NIC_NO_QUEUE UINT32_MAX
+
+/* Receive and transmit queue of a pair, and what its port keeps. */
+struct vdp_pair {
+	struct vdp_queue *rx, *tx;
+	uint64_t sequence; /* of the next generated frame */
+	uint64_t next_ns;  /* when that is due; CLOCK_MONOTONIC, 0: not set */
+	bool rx_starved;   /* wants receive buffers */
+};
+
+/* What is at the other end of the wire. */
+struct vdp_port_ops {
+	/* Serve the pair once, at most a burst; returns the frames moved. */
+	uint32_t (*poll)(struct vdp_nic *nic, struct vdp_pair *pair);
+	/* A frame in scratch->src[1] came as if transmitted; NULL: it is lost. */
+	void (*inject)(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
+	bool generates; /* has work of its own: see next_ns and rx_starved */
+};
+
+extern const struct vdp_port_ops *const vdp_ports[];
+extern const uint32_t vdp_ports_count;
+
+struct vdp_inject {
+	uint32_t state; /* enum inject_state, atomic */
+	uint32_t pair, length;
+	uint8_t frame[VDP_FRAME_MAX];
+};
+
+enum vdp_inject_state { VDP_INJECT_FREE, VDP_INJECT_FILLING, VDP_INJECT_FULL };
+
+struct vdp_nic {
+	/* The worker's, and control's while paused. */
+	struct vdp_nic_conf conf;
+	const struct vdp_port_ops *port;
+	struct vdp_dma *dma; /* borrowed */
+	uint64_t dma_generation;
+	uint64_t features;
+	uint32_t active_pairs;
+	bool running;               /* DRIVER_OK */
+	bool mergeable;             /* receive buffers */
+	struct vdp_nic_error error; /* as the worker found it */
+	volatile uint32_t serving;  /* the queue whose memory is being touched, for SIGBUS */
+	struct vdp_scratch *scratch;
+	uint8_t *generated; /* generated_slots frames of generate_size bytes */
+	uint32_t generated_slots;
+	uint64_t idle_since_ns; /* 0: busy until now */
+	struct vdp_worker_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
+
+	/* Between them. */
+	pthread_t thread;
+	int epoll_fd, wake_fd;
+	uint32_t stop, want_pause; /* atomic */
+	pthread_mutex_t lock;      /* of all below */
+	pthread_cond_t changed;    /* of parked and want_pause */
+	bool parked;
+	struct vdp_nic_error reported;
+	int config_call_fd; /* borrowed, or -1 */
+	struct vdp_inject *inject;
+
+	/* Control's. */
+	uint32_t pause_depth;
+	struct vdp_pair *pairs;
+	struct vdp_queue queues[] __attribute__((aligned(VDP_CACHE_LINE)));
+};
+
+/* nic_worker.c */
+int vdp_nic_start(struct vdp_nic *nic);
+void vdp_nic_stop(struct vdp_nic *nic);
+void vdp_nic_wake(struct vdp_nic *nic);
+/* Wake the worker at each signal of fd. Edge-triggered: it is never read, so nobody can make us block on it.
+ */
+int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
+
+/* May the queue be served? An enabled queue whose ring is gone is an error. */
+static inline bool vdp_nic_usable(struct vdp_nic *nic, struct vdp_queue *queue)
+{
+	if (VDP_LIKELY(queue->live))
+		return true;
+	if (queue->enabled && nic->error.code == VDP_NIC_OK)
+		vdp_split_attach(&queue->ring, &queue->conf, true);
+	return false;
+}
+
+#endif

@@ -1,0 +1,41 @@
+/* A virtqueue of the software NIC: the ring, what it counts, and whom it calls. */
+#ifndef VDP_QUEUE_H
+#define VDP_QUEUE_H
+
+#include <unistd.h>
+
+#include "nic.h"
+#include "split_device.h"
+
+/* The worker is the only writer; the relaxed store lets others read whole values. */
+static inline void vdp_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+struct vdp_queue {
+	struct vdp_split ring;
+	bool enabled; /* by the driver */
+	bool live;    /* and its ring was found in memory */
+	int call_fd;  /* borrowed, or -1 */
+	struct vdp_queue_conf conf;
+	int kick_fd;     /* our duplicate, or -1 */
+	int doorbell_fd; /* made when first asked for */
+	struct vdp_queue_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
+} __attribute__((aligned(VDP_CACHE_LINE)));
+
+/* After vdp_split_publish and a full fence: interrupt the driver if it wants that. */
+static inline void vdp_queue_call(struct vdp_queue *queue)
+{
+	uint64_t one = 1;
+
+	if (!vdp_split_wants_call(&queue->ring) || queue->call_fd < 0) {
+		vdp_count(&queue->stats.calls_suppressed, 1);
+		return;
+	}
+	/* EAGAIN: the counter is full, so the driver will wake up anyway. Nothing else can be done here. */
+	if (write(queue->call_fd, &one, sizeof(one)) == sizeof(one))
+		vdp_count(&queue->stats.calls, 1);
+}
+
+#endif

@@ -1,0 +1,89 @@
+"""Linux's virtio-net driver, in a virtual machine, as the guest of our vhost-user server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hwtests.peers.backend import EchoBackend
+from hwtests.peers.linux_guest import LinuxGuest, initramfs, kernel
+
+pytestmark = pytest.mark.timeout(400)
+
+VERSION_1 = 32  # virtio 1.3, §6
+FRAMES = 500
+
+
+@pytest.fixture(autouse=True)
+def _programs(need_program: Callable[[str, str], None]) -> None:
+    need_program("qemu-system-x86_64", "qemu-system-x86")
+    need_program("busybox", "busybox-static")
+    need_program("cpio", "cpio")
+
+
+@pytest.fixture(scope="session")
+def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    kernel_directory = kernel()
+    return kernel_directory, initramfs(kernel_directory, tmp_path_factory.mktemp("guest") / "initramfs.cpio")
+
+
+@pytest.fixture
+def boot(server: EchoBackend, boot_files: tuple[Path, Path]) -> Callable[[], LinuxGuest]:
+    def start() -> LinuxGuest:
+        return LinuxGuest(server.socket, server.socket.with_name("qemu.log"), *boot_files)
+
+    return start
+
+
+def check_link(guest: LinuxGuest, command: str = "up") -> None:
+    link = guest.ask(command)
+    assert link["driver"] == "virtio_net"
+    assert link["carrier"] == 1
+    assert link["features"][VERSION_1] == "1", "the guest fell back to a legacy device"
+
+
+def check_echo(guest: LinuxGuest, frames: int, size: int) -> None:
+    result = guest.ask(f"probe {frames} {size}")
+    assert result == {"sent": frames, "back": frames, "corrupt": 0, "duplicate": 0, "reordered": 0}
+
+
+def test_frames_come_back(boot: Callable[[], LinuxGuest], server: EchoBackend) -> None:
+    with boot() as guest:
+        check_link(guest)
+        check_echo(guest, FRAMES, 64)
+        check_echo(guest, FRAMES, 1514)
+        ours = server.settled()
+        assert (ours.from_guest, ours.to_guest, ours.dropped) == (2 * FRAMES, 2 * FRAMES, 0)
+        assert ours.bytes_from_guest == FRAMES * (64 + 1514)
+        guest.poweroff()
+
+
+def test_the_driver_lets_go_and_takes_again(boot: Callable[[], LinuxGuest]) -> None:
+    with boot() as guest:
+        check_link(guest)
+        check_echo(guest, FRAMES, 64)
+        check_link(guest, "rebind")
+        check_echo(guest, FRAMES, 1514)
+        guest.poweroff()
+
+
+def test_the_guest_reboots(boot: Callable[[], LinuxGuest]) -> None:
+    with boot() as guest:
+        check_link(guest)
+        check_echo(guest, FRAMES, 64)
+        guest.reboot()
+        check_link(guest)
+        check_echo(guest, FRAMES, 64)
+        guest.poweroff()
+
+
+def test_a_killed_machine_makes_room_for_the_next(boot: Callable[[], LinuxGuest]) -> None:
+    with boot() as guest:
+        check_link(guest)
+        guest.kill()
+    with boot() as guest:
+        check_link(guest)
+        check_echo(guest, FRAMES, 64)
+        guest.poweroff()

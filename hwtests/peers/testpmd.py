@@ -1,0 +1,135 @@
+"""DPDK's testpmd, driven through its command line: as the guest (virtio-user) or as a vhost back end."""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .program import Program
+
+RING = 1024
+START_S = 30.0  # on a busy machine; a second or two otherwise
+COMMAND_S = 10.0
+MEMORY_MB = 256
+
+
+class Memory(enum.Enum):
+    """What the process's memory is made of; both are memfds that vhost-user can pass on."""
+
+    SMALL_PAGES = "4k"
+    HUGE_PAGES = "2M"
+
+    @property
+    def options(self) -> list[str]:
+        if self is Memory.SMALL_PAGES:
+            return ["--no-huge"]
+        # One memfd for everything: the vhost-user memory table of virtio-user has eight entries.
+        return ["--in-memory", "--single-file-segments"]
+
+
+@dataclass(frozen=True, slots=True)
+class PortStats:
+    """``show port stats``: frames and bytes since the port came up; ``rx_pps`` since the last time it was asked."""
+
+    rx_packets: int
+    rx_bytes: int
+    tx_packets: int
+    tx_bytes: int
+    rx_pps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardStats:
+    """``show fwd stats``, all ports. ``cycles``: of polls that found packets; 0 until the first packet."""
+
+    rx_packets: int
+    tx_packets: int
+    tx_dropped: int
+    cycles: int
+    cycles_packets: int
+
+
+class Testpmd(Program):
+    """One testpmd with one port and one forwarding thread that sends back what it receives (io mode, port loop).
+
+    ``vdev`` names the port, for example ``net_virtio_user0,path=S,queues=1``. All its threads stay on ``cpu``.
+    """
+
+    __test__ = False  # not a test class
+
+    def __init__(self, vdev: str, log: Path, *, cpu: int, memory: Memory = Memory.SMALL_PAGES) -> None:
+        eal = ["--lcores", f"0@{cpu},1@{cpu}", *memory.options, "-m", str(MEMORY_MB)]
+        eal += ["--no-pci", "--no-shconf", "--no-telemetry", "--vdev", vdev]
+        app = ["-i", "--port-topology=loop", "--nb-cores=1", "--no-mlockall", "--total-num-mbufs=16384"]
+        app += [f"--txd={RING}", f"--rxd={RING}"]
+        # Line-buffered: its answers must be in the file when it waits for the next command.
+        super().__init__(["stdbuf", "-oL", "dpdk-testpmd", *eal, "--", *app], log)
+
+    def wait_ready(self) -> None:
+        """Until the port is up and commands are taken."""
+        self.wait_until_ready(r"^Checking link statuses", START_S)
+
+    def command(self, line: str, answer: str) -> re.Match[str]:
+        """Send a command; the match of ``answer`` in what it prints from then on."""
+        mark = self.printed()
+        self.send(line)
+        return self.wait_for(answer, COMMAND_S, mark)
+
+    def set_frame_size(self, size: int) -> None:
+        """Bytes, without checksum, of the frames that ``start(bursts)`` makes."""
+        self.send(f"set txpkts {size}")
+
+    def record_cycles(self) -> None:
+        self.send("set record-core-cycles on")
+
+    def start(self, bursts: int = 0) -> None:
+        """Start to forward; with ``bursts``, first send so many bursts of 32 frames."""
+        self.command(f"start tx_first {bursts}" if bursts else "start", r"^ *io packet forwarding packets/burst")
+
+    def stop(self) -> None:
+        """Stop to forward. What is in flight stays in the rings."""
+        self.command("stop", r"^Done\.")
+
+    def port_stats(self) -> PortStats:
+        pattern = (
+            r"RX-packets: (?P<rx>\d+) .*RX-bytes: +(?P<rxb>\d+)\s(?:.*\n)*?"
+            r".*TX-packets: (?P<tx>\d+) .*TX-bytes: +(?P<txb>\d+)\s(?:.*\n)*?"
+            r".*Rx-pps: +(?P<pps>\d+)\s(?:.*\n)*? *#{20}"
+        )
+        got = self.command("show port stats 0", pattern)
+        return PortStats(*(int(got[key]) for key in ("rx", "rxb", "tx", "txb", "pps")))
+
+    def forward_stats(self) -> ForwardStats:
+        pattern = (
+            r"Accumulated forward(?:.*\n)\s*RX-packets: (?P<rx>\d+) .*\n"
+            r"\s*TX-packets: (?P<tx>\d+) +TX-dropped: (?P<drop>\d+) .*\n *\+{20,}\n"
+            r"(?:\s*CPU cycles/packet=.*total cycles=(?P<cycles>\d+) / total io packets=(?P<io>\d+)\))?"
+        )
+        mark = self.printed()
+        self.send("show fwd stats all")
+        # The cycles come after the table, or not at all: the next command's answer bounds the wait.
+        self.command("show config fwd", r"^io packet forwarding - ")
+        got = self.wait_for(pattern, COMMAND_S, mark)
+        return ForwardStats(*(int(got[key] or 0) for key in ("rx", "tx", "drop", "cycles", "io")))
+
+    def quit(self) -> int:
+        """The orderly end; its exit status."""
+        self.send("quit")
+        return self.wait(COMMAND_S)
+
+
+def virtio_user(socket: Path, log: Path, *, cpu: int, mergeable: bool, memory: Memory = Memory.SMALL_PAGES) -> Testpmd:
+    """testpmd as a guest's driver on a vhost-user socket: one queue pair, split rings of 1024."""
+    vdev = f"net_virtio_user0,path={socket},queues=1,queue_size={RING},mrg_rxbuf={int(mergeable)},packed_vq=0"
+    peer = Testpmd(vdev, log, cpu=cpu, memory=memory)
+    peer.wait_ready()
+    return peer
+
+
+def two_cpus() -> tuple[int, int]:
+    """A CPU for the back end and one for its peer; the same one on a machine with a single CPU."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return cpus[0], cpus[-1]

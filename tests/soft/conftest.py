@@ -1,0 +1,41 @@
+"""Fixtures that make software NICs and eventfds, and take them away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.soft.soft_rig import Nic
+
+
+@pytest.fixture
+def make_nic() -> Iterator[Callable[[str], Nic]]:
+    made: list[Nic] = []
+
+    def make(text: str = "soft") -> Nic:
+        made.append(Nic(text))
+        return made[-1]
+
+    yield make
+    for nic in made:
+        nic.close()
+
+
+@pytest.fixture
+def nic(make_nic: Callable[[str], Nic]) -> Nic:
+    return make_nic("soft")
+
+
+@pytest.fixture
+def eventfd() -> Iterator[Callable[[], int]]:
+    fds: list[int] = []
+
+    def make() -> int:
+        fds.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        return fds[-1]
+
+    yield make
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from vfiodpa.errors import UsageError
+from vfiodpa.soft.options import NEVER_SLEEP, Model, Port, SoftOptions, parse_options
+from vfiodpa.spec.features import Feature
+
+
+def test_bare_name_gives_the_defaults() -> None:
+    options = parse_options("soft")
+    assert (options.port, options.queues, options.size, options.poll_us) == (Port.ECHO, 1, 1024, 50)
+    assert options.vectors == 3
+    assert options.ioeventfd
+    assert options.reset
+
+
+def test_every_key_is_taken() -> None:
+    options = parse_options(
+        "soft:port=generate,mac=52:54:00:00:00:01,mtu=9000,queues=4,size=256,poll=busy,cpu=1,msix=2,page_per_vq=on,"
+        "ioeventfd=off,model=plain,reset=off,off=event_idx+mrg_rxbuf,frame=64,pps=1000,iova=39,msi_hole=on"
+    )
+    assert options == SoftOptions(
+        port=Port.GENERATE,
+        mac=bytes.fromhex("525400000001"),
+        mtu=9000,
+        queues=4,
+        size=256,
+        poll_us=NEVER_SLEEP,
+        cpu=1,
+        msix=2,
+        page_per_vq=True,
+        ioeventfd=False,
+        model=Model.PLAIN,
+        reset=False,
+        off=Feature.EVENT_IDX | Feature.NET_MRG_RXBUF,
+        frame=64,
+        pps=1000,
+        iova=39,
+        msi_hole=True,
+    )
+
+
+def test_what_is_off_is_not_offered() -> None:
+    features = parse_options("soft:off=event_idx,reset=off").features
+    assert not features & (Feature.EVENT_IDX | Feature.RING_RESET)
+    assert features & Feature.VERSION_1
+
+
+def test_default_macs_are_distinct_and_locally_administered() -> None:
+    macs = [parse_options("soft").mac for _ in range(200)]
+    assert len(set(macs)) == 200
+    assert all(mac[0] & 3 == 2 for mac in macs)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hard", "no software NIC"),
+        ("soft:speed=1", "port, mac, mtu"),
+        ("soft:port", "port, mac, mtu"),
+        ("soft:port=tap", "echo, discard, generate"),
+        ("soft:mac=1:2", "52:54:00:00:00:01"),
+        ("soft:mac=01:00:00:00:00:00", "unicast"),
+        ("soft:mtu=67", "68 to 65535"),
+        ("soft:queues=0", "1 to 128"),
+        ("soft:queues=129", "1 to 128"),
+        ("soft:size=3", "power of two"),
+        ("soft:size=65536", "power of two"),
+        ("soft:poll=-1", "busy"),
+        ("soft:msix=2049", "2048"),
+        ("soft:reset=yes", "on or off"),
+        ("soft:model=fancy", "default, plain"),
+        ("soft:off=version_1", "event_idx"),
+        ("soft:off=warp", "event_idx"),
+        ("soft:port=generate,frame=59", "60 to 65535"),
+        ("soft:frame=64", "port=generate"),
+        ("soft:mtu=1500,mtu=1500", "twice"),
+    ],
+)
+def test_bad_options_list_what_is_legal(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        parse_options(text)

@@ -1,0 +1,66 @@
+"""``vfiodpa``: parse the words, call the verb, turn errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from ..errors import ExitCode, VfiodpaError
+from . import demo, serve, show
+from .output import print_error
+
+DEVICE_HELP = "PCI address (0000:3b:00.2, 3b:00.2) or soft[:key=value,...], for example soft:port=echo"
+EPILOG = (
+    "exit codes: 0 done, 1 failed, 2 usage, 3 device absent, 4 permission or limit, 5 peer broke the protocol, "
+    "6 device failed or gone, 7 not supported here, 130 interrupted"
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="vfiodpa",
+        description="Userspace vDPA: virtio NICs for guests, through VFIO or in software.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"vfiodpa {version('vfiodpa')}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, module, text in (
+        ("demo", demo, "move verified packets through the whole path on the software NIC"),
+        ("serve", serve, "serve one device to guests on a vhost-user socket"),
+        ("list", show, "list devices and what stands in their way"),
+        ("show", show, "show one device: identity, registers, features, queues"),
+    ):
+        sub = verbs.add_parser(verb, help=text, description=text.capitalize() + ".", epilog=EPILOG)
+        sub.add_argument("-j", "--json", action="store_true", help="JSON on standard output")
+        sub.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: each message)")
+        if verb in ("serve", "show"):
+            sub.add_argument("device", metavar="DEVICE", help=DEVICE_HELP)
+        module.add_arguments(verb, sub)
+        sub.set_defaults(run=module.VERBS[verb])
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    arguments = build_parser().parse_args(words)
+    _set_up_logging(arguments.verbose)
+    try:
+        return int(arguments.run(arguments))
+    except VfiodpaError as error:
+        print_error(error, as_json=arguments.json)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return int(ExitCode.FAILED)
+
+
+def _set_up_logging(verbose: int) -> None:
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    form = "%(asctime)s %(levelname)s %(message)s" if verbose < 2 else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)

@@ -1,0 +1,58 @@
+"""What a person or a program reads: tables, JSON with a schema, errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import ExitCode, VfiodpaError
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that honours NO_COLOR and colours only a terminal; elsewhere lines are never folded."""
+    plain = Console(stderr=stderr, highlight=False)
+    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=10_000)
+
+
+def print_json(schema: str, body: Mapping[str, Any]) -> None:
+    """One JSON object with its schema first, for example ``vfiodpa.list/1``."""
+    print(json.dumps({"schema": f"vfiodpa.{schema}", **body}, indent=2), flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table, as wide as the terminal lets it be."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out = console()
+    with out.capture() as capture:
+        out.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
+
+
+def print_error(error: VfiodpaError, *, as_json: bool) -> None:
+    """The error on stderr, as text or as JSON."""
+    if as_json:
+        body = {
+            "schema": "vfiodpa.error/1",
+            "error": error.what,
+            "device": error.device,
+            "cause": error.cause,
+            "remedy": error.remedy,
+            "exit_code": int(error.exit_code),
+        }
+        print(json.dumps(body), file=sys.stderr, flush=True)
+    else:
+        print(f"vfiodpa: {error}", file=sys.stderr, flush=True)
+
+
+def verdict(ok: bool) -> ExitCode:
+    """Done or failed."""
+    return ExitCode.DONE if ok else ExitCode.FAILED

@@ -1,0 +1,127 @@
+"""``list`` and ``show``: what is here, and what each can do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import ExitCode
+from ..frontends.vhost_user.offer import explain
+from ..pci.enumerate import PciEntry, network_functions
+from ..spec import features as spec
+from ..spec.pci import ConfigHeader
+from ..vdpa.devices import open_nic
+from ..vdpa.nic import Nic
+from .output import print_json, print_table
+
+
+def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
+    """``show --registers`` adds every readable register."""
+    if verb == "show":
+        parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
+
+
+def run_list(arguments: argparse.Namespace) -> ExitCode:
+    """All devices that DEVICE could name."""
+    devices = [_soft_entry(), *(_pci_entry(entry) for entry in network_functions())]
+    if arguments.json:
+        print_json("list/1", {"devices": devices})
+    else:
+        rows = [[str(d["device"]), str(d["kind"]), str(d["driver"] or "-"), str(d["obstacle"] or "-")] for d in devices]
+        print_table(["DEVICE", "KIND", "DRIVER", "IN THE WAY"], rows)
+    return ExitCode.DONE
+
+
+def _soft_entry() -> dict[str, Any]:
+    return {"device": "soft", "kind": "software virtio NIC", "driver": "vfiodpa", "obstacle": ""}
+
+
+def _pci_entry(entry: PciEntry) -> dict[str, Any]:
+    kind = "virtio" if entry.is_virtio else "network controller"
+    return {
+        "device": entry.address,
+        "kind": f"{kind} {entry.vendor_id:04x}:{entry.device_id:04x}",
+        "driver": entry.driver,
+        "iommu_group": entry.iommu_group,
+        "interfaces": list(entry.interfaces),
+        "obstacle": "PCI functions through VFIO are not in this version",
+    }
+
+
+def run_show(arguments: argparse.Namespace) -> ExitCode:
+    """One device in full."""
+    with open_nic(arguments.device) as nic:
+        body = describe(nic)
+        if arguments.registers:
+            body["registers"] = nic.regs.dump()
+        if arguments.json:
+            print_json("show/1", body)
+        else:
+            _print_device(body)
+    return ExitCode.DONE
+
+
+def describe(nic: Nic) -> dict[str, Any]:
+    """Everything ``show`` says, ready for JSON."""
+    pci = ConfigHeader(nic.function.config)
+    offers = explain(nic.features.device, nic.features.guest)
+    return {
+        "device": nic.name,
+        "driver": nic.device.driver,
+        "pci": {
+            "id": f"{pci.vendor_id:04x}:{pci.device_id:04x}",
+            "subsystem": f"{pci.subsystem_vendor_id:04x}:{pci.subsystem_id:04x}",
+            "revision": pci.revision_id,
+            "vectors": nic.function.vectors,
+        },
+        "config": asdict(nic.config),
+        "queue_pairs": nic.device.queue_pairs,
+        "queues": [
+            {"queue": q.index, "kind": q.kind, "size_max": q.size_max, **asdict(q.doorbell)} for q in nic.queues
+        ],
+        "features": {
+            "device": spec.names(nic.features.device),
+            "device_mask": hex(nic.features.device),
+            "guest": [offer.name for offer in offers if offer.offered],
+            "not_offered": {offer.name: offer.why for offer in offers if not offer.offered},
+        },
+        "can": {
+            "stop one queue": nic.device.can_stop_queue,
+            "resume a queue where it stood": nic.device.can_restore_state,
+            "announce a guest (RARP)": nic.device.can_announce,
+        },
+        "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
+    }
+
+
+def _print_device(body: dict[str, Any]) -> None:
+    config = ", ".join(f"{k} {v}" for k, v in body["config"].items() if v is not None)
+    pci, features = body["pci"], body["features"]
+    lines: list[tuple[str, str]] = [
+        ("device", f"{body['device']}, driver {body['driver']}"),
+        ("PCI", f"{pci['id']}, subsystem {pci['subsystem']}, revision {pci['revision']}, {pci['vectors']} vectors"),
+        ("config", config),
+        ("queues", f"{body['queue_pairs']} pairs, up to {max(q['size_max'] for q in body['queues'])} entries"),
+        ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
+        *((name, "yes" if able else "no") for name, able in body["can"].items()),
+        ("device offers", " ".join(features["device"])),
+        ("guest is offered", " ".join(features["guest"])),
+    ]
+    print_table(["", ""], [[name, value] for name, value in lines])
+    print("\nnot offered to a guest:")
+    reasons: dict[str, list[str]] = {}
+    for name, why in features["not_offered"].items():
+        reasons.setdefault(why, []).append(name)
+    print_table(["", ""], [[f"{why}:", " ".join(names)] for why, names in reasons.items()])
+    for block, values in body.get("registers", {}).items():
+        print(f"\n{block}:")
+        print_table(["REGISTER", "VALUE"], [[name, _value(value)] for name, value in values.items()])
+
+
+def _value(value: int | list[int]) -> str:
+    return " ".join(f"{v:#x}" for v in value[:16]) if isinstance(value, list) else f"{value:#x}"
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], ExitCode]] = {"list": run_list, "show": run_show}

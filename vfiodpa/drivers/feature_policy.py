@@ -1,0 +1,51 @@
+"""Which features a guest is offered and which the driver negotiates for itself."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+
+from ..spec.features import NONE, TRANSPORT, Feature, closed
+
+F = Feature
+
+KNOWN = reduce(or_, F.__members__.values())
+
+# The guest's control queue lives in its front end; what is configured over it (or over the admin
+# queue) never reaches us. What REQUIRES the control queue goes with it.
+CONTROL_QUEUE = F.NET_CTRL_VQ | F.NET_CTRL_GUEST_OFFLOADS | F.NET_DEVICE_STATS | F.NET_HASH_REPORT | F.NET_IPSEC
+
+# Bits of vhost-user: no device has them, whatever it shows there.
+VHOST = F.VHOST_LOG_ALL | F.VHOST_PROTOCOL_FEATURES
+
+# What the driver takes for itself when it is offered: DMA through the IOMMU, ordering, queue reset.
+OWN = F.ACCESS_PLATFORM | F.ORDER_PLATFORM | F.RING_RESET
+
+# What a front end may have told its guest on its own account; the device is not asked for it.
+FRONT_END = VHOST | F.NET_GUEST_ANNOUNCE
+
+
+def offerable(offered: Feature, multiqueue: bool) -> Feature:
+    """What a guest can be offered over a device that offers ``offered``.
+
+    ``multiqueue``: the vendor's register does what VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET would do, so MQ
+    works although the device never sees a control queue.
+    """
+    ours = TRANSPORT | F.NOTIFICATION_DATA | CONTROL_QUEUE | VHOST
+    features = closed(offered & KNOWN & ~ours)
+    return features | F.NET_MQ if multiqueue else features
+
+
+def for_device(wanted: Feature, offered: Feature) -> Feature:
+    """What is written to the device when a guest negotiated ``wanted``."""
+    return without(wanted, FRONT_END | F.NET_MQ) | (OWN & offered)
+
+
+def not_offered(wanted: Feature, features: Feature, offered: Feature) -> Feature:
+    """Bits of ``wanted`` that a guest could not have been offered."""
+    return without(wanted, features | FRONT_END | (OWN & offered))
+
+
+def without(features: Feature, mask: Feature) -> Feature:
+    """``features`` minus ``mask``, unknown high bits kept (``~`` of an IntFlag only covers named bits)."""
+    return Feature(int(features) & ~int(mask)) if features else NONE

@@ -1,0 +1,39 @@
+"""Waiting for a device: every wait has a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import DeviceTimeout
+from ..pci.function import PciFunction
+
+FIRST_PAUSE = 10e-6
+LONGEST_PAUSE = 10e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a device may take, in seconds, before it counts as failed."""
+
+    reset: float = 1.0  # device_status = 0 until it reads 0
+    queue_reset: float = 1.0  # queue_reset = 1 until it reads 0
+    queue_stop: float = 1.0  # a vendor's queue stop
+    config_reads: int = 16  # attempts to read the configuration under one generation
+
+
+def wait_until(done: Callable[[], bool], seconds: float, what: str, function: PciFunction) -> float:
+    """Poll ``done`` with growing pauses; returns the seconds it took, raises ``DeviceTimeout``."""
+    start = time.monotonic()
+    pause = FIRST_PAUSE
+    while not done():
+        # Looked at after the poll: a process that was not scheduled must not blame the device.
+        left = start + seconds - time.monotonic()
+        if left <= 0:
+            raise DeviceTimeout(
+                f"{what} did not end within {seconds:g} s", device=function.name, cause=function.diagnose()
+            )
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return time.monotonic() - start

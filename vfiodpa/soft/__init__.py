@@ -1,0 +1,1 @@
+"""A PciFunction in software: a modern virtio-net device at register level."""

@@ -1,0 +1,69 @@
+"""Eventfds that other rooms hand in: checked, duplicated, owned here until replaced.
+
+As with VFIO, the caller keeps its fd and may close it. What a C thread writes to must not block, so
+O_NONBLOCK is set; that flag belongs to the open file and is seen by the caller too.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import DeviceError
+
+NONE = -1
+
+
+def take_eventfd(fd: int, what: str, device: str) -> int:
+    """A duplicate of an eventfd. Raises ``DeviceError`` (EINVAL, EBADF) for anything else, as VFIO does."""
+    try:
+        kind = str(Path(f"/proc/self/fd/{fd}").readlink())
+    except OSError as error:
+        raise DeviceError(f"{what}: fd {fd} cannot be used", device=device, cause="EBADF: it is not open") from error
+    if kind != "anon_inode:[eventfd]":
+        raise DeviceError(f"{what}: fd {fd} cannot be used", device=device, cause=f"EINVAL: not an eventfd but {kind}")
+    os.set_blocking(fd, False)
+    return os.dup(fd)
+
+
+class Vectors:
+    """The eventfd of each MSI-X vector. Whoever uses the fds is told before an old one is closed."""
+
+    def __init__(self, device: str, count: int) -> None:
+        self._device = device
+        self._fds = [NONE] * count
+
+    def __len__(self) -> int:
+        return len(self._fds)
+
+    @property
+    def enabled(self) -> bool:
+        """Is any vector attached? (The kernel enables MSI-X with the first one.)"""
+        return any(fd != NONE for fd in self._fds)
+
+    def fd(self, vector: int) -> int:
+        """The eventfd of a vector, or -1: no such vector, or nothing attached."""
+        return self._fds[vector] if vector < len(self._fds) else NONE
+
+    def swap(self, vector: int, fd: int | None) -> int:
+        """Attach ``fd`` (or nothing) and return the old duplicate, which the caller closes after the change."""
+        if not 0 <= vector < len(self._fds):
+            cause = f"EINVAL: the function has {len(self._fds)} vectors"
+            raise DeviceError(f"vector {vector} does not exist", device=self._device, cause=cause)
+        return self.put(vector, NONE if fd is None else take_eventfd(fd, f"vector {vector}", self._device))
+
+    def put(self, vector: int, own: int) -> int:
+        """The same with an fd that is ours already."""
+        old, self._fds[vector] = self._fds[vector], own
+        return old
+
+    def take_all(self) -> list[int]:
+        """Detach every vector; returns the duplicates to close."""
+        old, self._fds = self._fds, [NONE] * len(self._fds)
+        return [fd for fd in old if fd != NONE]
+
+
+def close_fd(fd: int) -> None:
+    """Close an fd of ours; -1 is none."""
+    if fd != NONE:
+        os.close(fd)

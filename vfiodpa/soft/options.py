@@ -1,0 +1,195 @@
+"""What a device string says: ``soft[:key=value,...]``, for example ``soft:port=echo,queues=2``.
+
+Ref: docs/reference/software-nic.md. An unknown key or a bad value is a ``UsageError`` that lists
+what is legal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Any
+
+from ..errors import UsageError
+from ..spec.features import NONE, Feature, names, parse
+from ..spec.virtio_net import MAX_MTU, MIN_MTU
+from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
+
+PREFIX = "soft"
+MAX_PAIRS = 128
+MAX_VECTORS = 2048  # PCI 3.0, 6.8.2
+NEVER_SLEEP = 0xFFFF_FFFF
+
+# What the device can offer; ``off=`` takes some away.
+OFFERED = (
+    Feature.NET_MTU
+    | Feature.NET_MAC
+    | Feature.NET_MRG_RXBUF
+    | Feature.NET_STATUS
+    | Feature.INDIRECT_DESC
+    | Feature.EVENT_IDX
+    | Feature.VERSION_1
+    | Feature.ACCESS_PLATFORM
+    | Feature.ORDER_PLATFORM
+    | Feature.RING_RESET
+)
+
+
+class Port(IntEnum):
+    """What the wire does (enum vdp_port in csrc/nic.h)."""
+
+    ECHO = 0
+    DISCARD = 1
+    GENERATE = 2
+
+
+class Model(Enum):
+    """``plain`` has no vendor registers."""
+
+    DEFAULT = "default"
+    PLAIN = "plain"
+
+
+_count = itertools.count()
+
+
+def fresh_mac() -> bytes:
+    """A locally administered address: random between processes, counted within one."""
+    return b"\x02" + secrets.token_bytes(4) + (next(_count) & 0xFF).to_bytes(1, "little")
+
+
+@dataclass(frozen=True, slots=True)
+class SoftOptions:
+    """Everything that a software NIC can be told. Sizes in bytes, ``poll_us`` in microseconds."""
+
+    port: Port = Port.ECHO
+    mac: bytes = field(default_factory=fresh_mac)
+    mtu: int = 1500
+    queues: int = 1  # receive/transmit pairs
+    size: int = 1024  # largest queue size
+    poll_us: int = 50
+    cpu: int = -1  # -1: wherever the scheduler likes
+    msix: int | None = None  # None: one for each queue and one for configuration changes
+    page_per_vq: bool = False
+    ioeventfd: bool = True
+    model: Model = Model.DEFAULT
+    reset: bool = True
+    off: Feature = NONE
+    frame: int = 60
+    pps: int = 0  # frames a second and pair, 0: as fast as it goes
+    iova: int = 48  # bits of an I/O address
+    msi_hole: bool = False  # x86: 0xfee00000 to 0xfeefffff cannot be mapped
+
+    @property
+    def vectors(self) -> int:
+        """How many MSI-X vectors the function has."""
+        return 1 + 2 * self.queues if self.msix is None else self.msix
+
+    @property
+    def features(self) -> Feature:
+        """The features offered to the driver."""
+        return OFFERED & ~self.off & ~(NONE if self.reset else Feature.RING_RESET)
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        value = int(text, 0)
+        if not low <= value <= high:
+            raise ValueError(text)
+        return value
+
+    return convert
+
+
+def _switch(text: str) -> bool:
+    return {"on": True, "off": False}[text]
+
+
+def _mac(text: str) -> bytes:
+    mac = bytes(int(part, 16) for part in text.split(":"))
+    if len(mac) != 6 or mac[0] & 1 or not any(mac):
+        raise ValueError(text)
+    return mac
+
+
+def _size(text: str) -> int:
+    size = int(text)
+    if not split_size_ok(size):
+        raise ValueError(text)
+    return size
+
+
+def _poll(text: str) -> int:
+    return NEVER_SLEEP if text == "busy" else _number(0, 1_000_000)(text)
+
+
+def _features(text: str) -> Feature:
+    off = NONE
+    for one in text.split("+"):
+        off |= parse(one)
+    if off & ~_MAY_BE_OFF:
+        raise ValueError(text)
+    return off
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    convert: Callable[[str], Any]
+    legal: str
+    attribute: str = ""
+
+
+_MAY_BE_OFF = OFFERED & ~Feature.VERSION_1  # there is no legacy interface to fall back to
+_ON_OFF = "on or off"
+
+# fmt: off
+_KEYS = {
+    "port":        _Key(lambda text: Port[text.upper()], ", ".join(p.name.lower() for p in Port)),
+    "mac":         _Key(_mac, "a unicast address such as 52:54:00:00:00:01"),
+    "mtu":         _Key(_number(MIN_MTU, MAX_MTU), f"{MIN_MTU} to {MAX_MTU}"),
+    "queues":      _Key(_number(1, MAX_PAIRS), f"1 to {MAX_PAIRS} queue pairs"),
+    "size":        _Key(_size, f"a power of two up to {MAX_QUEUE_SIZE}"),
+    "poll":        _Key(_poll, "microseconds up to 1000000, or busy", "poll_us"),
+    "cpu":         _Key(_number(0, 4095), "a CPU number"),
+    "msix":        _Key(_number(0, MAX_VECTORS), f"0 to {MAX_VECTORS} vectors"),
+    "page_per_vq": _Key(_switch, _ON_OFF),
+    "ioeventfd":   _Key(_switch, _ON_OFF),
+    "model":       _Key(Model, ", ".join(m.value for m in Model)),
+    "reset":       _Key(_switch, _ON_OFF),
+    "off":         _Key(_features, "+".join(name.lower() for name in names(_MAY_BE_OFF))),
+    "frame":       _Key(_number(60, 65535), "60 to 65535 bytes"),
+    "pps":         _Key(_number(0, 1 << 40), "frames a second, 0 for as fast as it goes"),
+    "iova":        _Key(_number(32, 64), "32 to 64 bits"),
+    "msi_hole":    _Key(_switch, _ON_OFF),
+}
+# fmt: on
+
+
+def parse_options(text: str) -> SoftOptions:
+    """Options of a device string (``soft`` or ``soft:key=value,...``). Raises ``UsageError``."""
+    kind, _, rest = text.partition(":")
+    if kind != PREFIX:
+        raise UsageError(f"{text!r} is no software NIC", remedy="soft or soft:key=value,...")
+    values: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        attribute, value = _item(item)
+        if attribute in values:
+            raise UsageError(f"{item!r}: the key is given twice")
+        values[attribute] = value
+    if {"frame", "pps"} & values.keys() and values.get("port") is not Port.GENERATE:
+        raise UsageError("frame= and pps= are for port=generate only")
+    return SoftOptions(**values)
+
+
+def _item(item: str) -> tuple[str, Any]:
+    name, equals, value = item.partition("=")
+    key = _KEYS.get(name)
+    if key is None or not equals:
+        raise UsageError(f"{item!r} is no key=value of the software NIC", cause="keys: " + ", ".join(_KEYS))
+    try:
+        return key.attribute or name, key.convert(value)
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"{item!r} makes no sense", cause=f"legal: {key.legal}") from error

@@ -1,0 +1,178 @@
+"""The virtio network device behind the BARs: registers on one side, the data path on the other.
+
+Where the structures lie: BAR 0 holds common configuration, ISR, device configuration and doorbells,
+each in pages of its own; BAR 2 the vendor registers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from ..registers import Window
+from ..spec.features import Feature
+from ..spec.virtio_net import NetStatus
+from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
+from . import rules
+from .access import Sections, StrictWindow
+from .common import Common
+from .engine import Engine
+from .irq import NONE, Vectors
+from .netconfig import NET_CONFIG_LENGTH, Isr, NetConfigModel
+from .options import SoftOptions
+from .state import CommonState, Queue
+from .vendor import Vendor
+
+PAGE = 0x1000
+COMMON_OFFSET = 0x0000
+ISR_OFFSET = 0x1000
+DEVICE_OFFSET = 0x2000
+NOTIFY_OFFSET = 0x3000
+
+
+class NotifyArea:
+    """The doorbells (a ``Window``): queue ``q`` at ``q * multiplier``."""
+
+    def __init__(self, device: str, state: CommonState, multiplier: int, ring: Callable[[int], None]) -> None:
+        self.device = device
+        self.multiplier = multiplier
+        self.length = len(state.queues) * multiplier
+        self._ring = ring
+
+    def read(self, offset: int, width: int) -> int:
+        raise rules.NOTIFY.breach(self.device, f"notify+{offset:#x}", f"{width}-bit read")
+
+    def write(self, offset: int, width: int, value: int) -> None:
+        self._ring(self.check(offset, width, value))
+
+    def check(self, offset: int, width: int, value: int) -> int:
+        """The queue whose doorbell this write rings; raises ``DriverBreach`` for any other write."""
+        queue, rest = divmod(offset, self.multiplier)
+        if rest or width != 16 or value != queue or not 0 <= offset < self.length:
+            raise rules.NOTIFY.breach(self.device, f"notify+{offset:#x}", f"{width}-bit write of {value:#x}")
+        return queue
+
+
+class VirtioNet:
+    """Registers, data path and what joins them (``Behind`` of the common configuration)."""
+
+    def __init__(
+        self, name: str, options: SoftOptions, engine: Engine, irqs: Vectors, bus_master: Callable[[], bool]
+    ) -> None:
+        self.name = name
+        self.options = options
+        self.engine = engine
+        self.irqs = irqs
+        self.bus_master = bus_master
+        self.running = False  # DRIVER_OK
+        self.failed = ""  # a failure that a test asked for
+        self._error_shown = False  # the ISR bit of the data path's error was set
+        queues = [Queue(index, options.size) for index in range(2 * options.queues)]
+        self.state = CommonState(options.features, queues, options.vectors)
+        self.common = Common(name, self.state, self)
+        self.net = NetConfigModel(name, options.features, options.mac, options.mtu)
+        self.isr = Isr(self._look_for_error)
+        self.vendor = Vendor(name, options.queues, engine)
+        self.notify = NotifyArea(name, self.state, PAGE if options.page_per_vq else 4, self.doorbell)
+
+    def bar0(self, length: int) -> Window:
+        """The virtio structures."""
+        parts: tuple[tuple[int, Window], ...] = (
+            (COMMON_OFFSET, StrictWindow(self.name, self.common, CommonCfg.size)),
+            (ISR_OFFSET, StrictWindow(self.name, self.isr, IsrCfg.size)),
+            (DEVICE_OFFSET, StrictWindow(self.name, self.net, NET_CONFIG_LENGTH)),
+            (NOTIFY_OFFSET, self.notify),
+        )
+        return Sections(self.name, "BAR 0", length, parts)
+
+    def vendor_bar(self) -> Window:
+        """The vendor registers."""
+        return StrictWindow(self.name, self.vendor, self.vendor.block.size)
+
+    # Behind
+
+    def negotiated(self, features: Feature) -> None:
+        self.engine.set_features(features)
+
+    def go(self) -> None:
+        self.engine.run(True)
+        self.running = self.vendor.running = True
+
+    def device_reset(self) -> None:
+        with self.engine.paused():  # between reading a position and stopping nothing may move
+            self.vendor.reset()
+            self.engine.reset()
+            self.engine.set_active_pairs(self.vendor.pairs)
+        self.running = self.vendor.running = False
+        self.failed = ""
+        self._error_shown = False
+        self.isr.clear()
+
+    def queue_on(self, queue: Queue) -> None:
+        self.engine.enable(queue, self.vendor.start_of(queue.index))
+        self.vendor.queue_on(queue.index)
+
+    def queue_off(self, queue: Queue) -> None:
+        with self.engine.paused():
+            self.vendor.queue_off(queue.index)
+            self.engine.disable(queue.index)
+
+    def vectors_changed(self) -> None:
+        """Tell the workers whom to signal now."""
+        calls = {queue.index: self.irqs.fd(queue.vector) for queue in self.state.queues}
+        self.engine.set_calls(calls, self.irqs.fd(self.state.config_vector))
+
+    def is_broken(self) -> bool:
+        return bool(self.failed) or bool(self.engine.error())
+
+    def generation(self) -> int:
+        return self.net.generation
+
+    # Events
+
+    def doorbell(self, queue: int) -> None:
+        """A driver's doorbell write."""
+        if not self.running:
+            raise rules.EARLY_BELL.breach(self.name, f"doorbell of queue {queue}", "rung before DRIVER_OK")
+        self.engine.kick(queue)
+
+    def bus_master_changed(self, on: bool) -> None:
+        """Without Bus Master there is no DMA; with it the device goes on."""
+        if self.running:
+            self.engine.run(on and not self.failed)
+
+    def set_link(self, up: bool) -> None:
+        """Carrier of the wire; a configuration change."""
+        self.net.change(status=NetStatus.LINK_UP if up else NetStatus(0))
+        self.notify_config()
+
+    def set_mtu(self, mtu: int) -> None:
+        """Another MTU; a configuration change."""
+        self.net.change(mtu=mtu)
+        self.notify_config()
+
+    def fail(self, why: str) -> None:
+        """Enter the error state (2.1.2)."""
+        self.failed = why
+        if self.running:
+            self.engine.run(False)
+            self.notify_config()
+
+    def notify_config(self) -> None:
+        """Configuration change notification (4.1.5.4); the ISR bit comes first (4.1.4.5.1)."""
+        self.isr.add(IsrStatus.CONFIG)
+        fd = self.irqs.fd(self.state.config_vector)
+        if fd != NONE:
+            signal(fd)
+
+    def _look_for_error(self) -> None:
+        if not self._error_shown and self.engine.error():
+            self._error_shown = True
+            self.isr.add(IsrStatus.CONFIG)
+
+
+def signal(fd: int) -> None:
+    """Signal an eventfd that does not block; a full one already says what there is to say."""
+    with contextlib.suppress(BlockingIOError):
+        os.eventfd_write(fd, 1)

@@ -1,0 +1,1 @@
+"""The core: joins one front end and one device."""

@@ -1,0 +1,331 @@
+"""Datapath: joins a front end and a device.
+
+Validated memory -> IOMMU maps -> features -> queues -> interrupts -> DRIVER_OK -> doorbells, and the
+same in reverse. Teardown order is fixed: doorbells off, interrupts off, device quiesced, IOMMU
+unmapped; then the front end unmaps the memory, closes its fds and replies.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from enum import Enum
+
+from ..drivers.device import QueueState, VdpaDevice
+from ..errors import DeviceError, StateError, Unsupported, UsageError, VfiodpaError
+from ..frontends.frontend import Backend, Frontend, Region, Ring
+from ..spec.features import NONE, Feature, names
+from ..spec.virtio_net import MAX_MTU
+from ..spec.virtio_pci import DeviceStatus
+from .doorbell import DoorbellChoice
+from .guest_map import GuestMap, holds_part_of
+from .runner import Runner, Slot, drain
+
+log = logging.getLogger(__name__)
+
+
+class State(Enum):
+    """Where a datapath stands."""
+
+    IDLE = "no guest"
+    ATTACHED = "a guest is there, the device is reset"
+    RUNNING = "the device works on the guest's queues"
+    FAILED = "the device failed and was reset; the guest must set its queues up again"
+    CLOSED = "closed"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.IDLE: frozenset({State.ATTACHED, State.CLOSED}),
+    State.ATTACHED: frozenset({State.RUNNING, State.FAILED, State.IDLE}),
+    State.RUNNING: frozenset({State.ATTACHED, State.FAILED}),
+    State.FAILED: frozenset({State.ATTACHED, State.IDLE}),
+    State.CLOSED: frozenset(),
+}
+
+
+class Datapath(Backend):
+    """One device and at most one guest. All calls come from one thread, the event loop's."""
+
+    def __init__(self, device: VdpaDevice) -> None:
+        self.device = device
+        self.state = State.IDLE
+        self._frontend: Frontend | None = None
+        self._features = NONE
+        self._driver_ok = False
+        self._memory = GuestMap(device.name, device.function.dma)
+        self._runner = Runner(device, self._memory)
+
+    def __repr__(self) -> str:
+        return f"<Datapath {self.device.name}: {self.state.value}, queues {sorted(self.running)}>"
+
+    # What may be offered to the guest
+
+    @property
+    def features(self) -> Feature:
+        """Feature bits that device and core can carry."""
+        return self.device.features
+
+    @property
+    def queue_pairs(self) -> int:
+        """Receive/transmit pairs."""
+        return self.device.queue_pairs
+
+    @property
+    def mtu(self) -> int:
+        """Largest MTU that the device carries, in bytes."""
+        mtu = self.device.read_config().get("mtu", MAX_MTU)
+        return mtu if isinstance(mtu, int) else MAX_MTU
+
+    @property
+    def can_announce(self) -> bool:
+        """Can a RARP be sent on the guest's behalf?"""
+        return self.device.can_announce
+
+    @property
+    def doorbells(self) -> dict[int, DoorbellChoice]:
+        """How the kicks of each running queue reach the device, and why that way."""
+        return self._runner.doorbells.choices
+
+    @property
+    def guest_features(self) -> Feature:
+        """Features that the guest accepted."""
+        return self._features
+
+    @property
+    def running(self) -> frozenset[int]:
+        """Queues that the device works on."""
+        return frozenset(self._runner.running)
+
+    # The guest comes and goes
+
+    def attach(self, frontend: Frontend) -> None:
+        """A guest is there."""
+        self._move(State.ATTACHED)
+        self._frontend = frontend
+
+    def detach(self) -> None:
+        """The guest is gone: stop, unmap and reset everything. Never raises."""
+        if self.state in (State.IDLE, State.CLOSED):
+            return
+        self._stop()
+        for region in list(self._memory.regions):
+            try:
+                self._memory.remove(region)
+            except VfiodpaError as error:
+                log.warning("%s: unmap failed while stopping: %s", self.device.name, error)
+        self._runner.slots.clear()
+        self._features = NONE
+        self._driver_ok = False
+        self._frontend = None
+        self._move(State.IDLE)
+
+    def reset(self) -> None:
+        """The guest reset its device: queues are forgotten, memory is kept."""
+        self._stop()
+        self._runner.slots.clear()
+        self._driver_ok = False
+        self._recover()
+
+    def close(self) -> None:
+        """Detach whoever is there and give the device back; harmless when already closed."""
+        if self.state is State.CLOSED:
+            return
+        self.detach()
+        self._runner.close()
+        self._move(State.CLOSED)
+
+    def set_features(self, features: Feature) -> None:
+        """Features that the guest accepted; refused while queues run."""
+        if extra := features & ~self.features:
+            raise UsageError(f"features that were not offered: {', '.join(names(extra))}", device=self.device.name)
+        if features != self._features and self.state is State.RUNNING:
+            raise StateError("features cannot change while queues run", device=self.device.name)
+        self._features = features
+
+    def set_driver_ok(self, driver_ok: bool) -> None:
+        """The guest's driver is (no longer) ready."""
+        self._driver_ok = driver_ok
+        if not driver_ok:
+            self._stop()
+        self._settle()
+
+    # Memory
+
+    def check_regions(self, regions: list[Region]) -> None:
+        """Raise when the device's IOMMU could not take the regions."""
+        self._memory.check(regions)
+
+    def add_region(self, region: Region) -> None:
+        """Map a region for the device (IOVA = GPA); queues go on."""
+        self._memory.add(region)
+        self._settle()
+
+    def remove_region(self, region: Region) -> None:
+        """Unmap a region; queues whose rings lie in it are stopped first."""
+        for queue in sorted(self._runner.running):
+            ring = self._slot(queue).ring
+            if ring is not None and holds_part_of(region, ring):
+                self._halt(queue)
+                self._slot(queue).ring = None
+        self._memory.remove(region)
+
+    # Queues
+
+    def set_ring(self, queue: int, ring: Ring) -> None:
+        """Where the queue is."""
+        most = self.device.queue_size_max(queue)
+        if ring.size > most:
+            raise DeviceError(
+                f"queue {queue} has {ring.size} entries, the device takes {most} at most", device=self.device.name
+            )
+        self._slot(queue).ring = ring
+        self._settle()
+
+    def set_base(self, queue: int, state: QueueState) -> None:
+        """Where the queue starts."""
+        self._slot(queue).base = state
+
+    def set_kick(self, queue: int, fd: int | None) -> None:
+        """Eventfd that the guest signals."""
+        self._slot(queue).kick = fd
+        if queue in self.running:
+            self._runner.connect(queue)
+
+    def set_call(self, queue: int, fd: int | None) -> None:
+        """Eventfd to signal to the guest."""
+        self._slot(queue).call = fd
+        if queue in self.running:
+            self._runner.set_call(queue)
+
+    def start_queue(self, queue: int) -> None:
+        """The guest started the queue."""
+        self._slot(queue).started = True
+        self._settle()
+
+    def stop_queue(self, queue: int) -> QueueState:
+        """Stop the queue and return its position."""
+        slot = self._slot(queue)
+        self._halt(queue)
+        slot.started = False
+        slot.kick = slot.call = None
+        if not any(other.started for other in self._runner.slots.values()):
+            self._recover()
+        self._settle()
+        return slot.base
+
+    def enable_queue(self, queue: int, on: bool) -> None:
+        """Let a started queue carry frames, or not."""
+        self._slot(queue).enabled = on
+        if not on:
+            self._halt(queue)
+        self._settle()
+
+    def set_mtu(self, mtu: int) -> None:
+        """The guest will use this MTU; refused when the device carries less."""
+        if mtu > self.mtu:
+            raise Unsupported(f"MTU {mtu} is more than the device's {self.mtu}", device=self.device.name)
+
+    def announce(self, mac: bytes) -> None:
+        """Send a RARP for the guest."""
+        self.device.announce(mac)
+
+    # Events of the device
+
+    def events(self) -> list[tuple[int, Callable[[], None]]]:
+        """The fds to watch and what to call when one is readable."""
+        function = self.device.function
+        return [
+            (self._runner.config_event, self._on_config_event),
+            (function.error_event, lambda: self._on_function_event("the function reports an error")),
+            (function.release_event, lambda: self._on_function_event("the function is wanted back")),
+        ]
+
+    def _on_config_event(self) -> None:
+        drain(self._runner.config_event)
+        if self.state is not State.RUNNING:
+            return
+        try:
+            needs_reset = bool(self.device.status & DeviceStatus.NEEDS_RESET)
+        except DeviceError as error:
+            self._fail(str(error))
+            return
+        if needs_reset:
+            self._fail("the device needs a reset")
+        elif self._frontend is not None:
+            self._frontend.config_changed()
+
+    def _on_function_event(self, what: str) -> None:
+        drain(self.device.function.error_event)
+        drain(self.device.function.release_event)
+        self._fail(what)
+
+    def _fail(self, what: str) -> None:
+        """Stop everything and tell the front end; the guest may set up again after a reset."""
+        if self.state not in (State.ATTACHED, State.RUNNING):
+            return
+        why = self.device.function.diagnose()
+        reason = f"{what}: {why}" if why else what
+        queues = sorted(self.running)
+        self._stop()
+        self._move(State.FAILED)
+        log.warning("%s: stopped: %s", self.device.name, reason)
+        if self._frontend is not None:
+            for queue in queues:
+                self._frontend.queue_error(queue, reason)
+            self._frontend.device_failed(reason)
+
+    # The machine
+
+    def _move(self, to: State) -> None:
+        if to not in MOVES[self.state]:
+            raise StateError(f"{self.state.name} cannot become {to.name}: {self.state.value}", device=self.device.name)
+        log.debug("%s: %s -> %s", self.device.name, self.state.name, to.name)
+        self.state = to
+
+    def _recover(self) -> None:
+        if self.state is State.FAILED:
+            self._move(State.ATTACHED)
+
+    def _slot(self, queue: int) -> Slot:
+        if not 0 <= queue < 2 * self.queue_pairs:
+            raise UsageError(f"queue {queue}: there are {2 * self.queue_pairs}", device=self.device.name)
+        return self._runner.slots.setdefault(queue, Slot())
+
+    def _settle(self) -> None:
+        """Make the device do what the guest wants by now. The first pair must be complete to start."""
+        if not self._driver_ok or self.state not in (State.ATTACHED, State.RUNNING):
+            return
+        wanted = {queue for queue, slot in self._runner.slots.items() if slot.wanted}
+        try:
+            if self.state is State.ATTACHED and {0, 1} <= wanted:
+                self._start(sorted(wanted))
+            elif self.state is State.RUNNING and wanted - self.running:
+                self._runner.start_more(sorted(wanted - self.running))
+        except VfiodpaError as error:
+            self._fail(str(error))
+
+    def _start(self, queues: list[int]) -> None:
+        self._move(State.RUNNING)
+        self._runner.start(self._features, queues)
+        log.info("%s: started, queues %s, features %s", self.device.name, queues, " ".join(names(self._features)))
+
+    def _halt(self, queue: int) -> None:
+        """Take one queue from the device."""
+        if queue not in self.running:
+            return
+        if not self.device.can_stop_queue:
+            self._stop()  # all or nothing; the others start again when they are still wanted
+            return
+        try:
+            self._runner.halt(queue)
+        except VfiodpaError as error:
+            self._fail(str(error))
+            return
+        if not self.running:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Take everything from the device."""
+        if self.state is State.RUNNING:
+            self._runner.stop()
+            self._move(State.ATTACHED)

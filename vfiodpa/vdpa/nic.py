@@ -1,0 +1,235 @@
+"""A NIC opened at a prompt: its function, registers, features, configuration, queues and events by name.
+
+>>> nic = vfiodpa.open("soft")
+>>> nic.regs.common.device_status
+<DeviceStatus: 0>
+>>> "mrg_rxbuf" in nic.features
+True
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ..drivers.device import DoorbellAddress, VdpaDevice
+from ..errors import DeviceTimeout
+from ..guest.direct import DirectGuest
+from ..pci.function import PciFunction
+from ..registers import RegisterBlock
+from ..spec import features as spec
+from ..spec.features import Feature
+from ..spec.virtio_net import NetStatus
+from .service import Service, log_ready
+
+
+class Registers:
+    """Register blocks by name: ``nic.regs.common.queue_size``; ``dump()`` gives all values."""
+
+    def __init__(self, blocks: Mapping[str, RegisterBlock]) -> None:
+        self._blocks = dict(blocks)
+
+    def __getattr__(self, name: str) -> RegisterBlock:
+        try:
+            return self._blocks[name]
+        except KeyError:
+            raise AttributeError(f"no register block {name!r}; there are {', '.join(self._blocks)}") from None
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._blocks]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {block!r}" for name, block in self._blocks.items())
+
+    def dump(self) -> dict[str, dict[str, int | list[int]]]:
+        """Every readable register. Reading the ISR clears it, so that block is left out."""
+        return {name: block.dump() for name, block in self._blocks.items() if name != "isr"}
+
+
+class Features:
+    """What the device offers, what a guest may be offered, and what is in force."""
+
+    def __init__(self, device: VdpaDevice) -> None:
+        self._device = device
+
+    @property
+    def device(self) -> Feature:
+        """What the device itself offers, transport bits included."""
+        return self._device.device_features
+
+    @property
+    def guest(self) -> Feature:
+        """What a guest may be offered."""
+        return self._device.features
+
+    @property
+    def negotiated(self) -> Feature:
+        """What is in force."""
+        return self._device.negotiated
+
+    def why_not(self, name: str) -> str:
+        """Why a guest is not offered a feature; empty when it is."""
+        return spec.why_not(spec.parse(name), (("the device", self.device), ("the driver", self.guest)))
+
+    def __contains__(self, name: str) -> bool:
+        return bool(spec.parse(name) & self.guest)
+
+    def __repr__(self) -> str:
+        return f"<Features {' '.join(spec.names(self.guest))}>"
+
+
+@dataclass(frozen=True, slots=True)
+class NicConfig:
+    """Device configuration; a field that the device does not offer is ``None``."""
+
+    mac: str | None
+    link_up: bool | None
+    mtu: int | None  # bytes
+    max_queue_pairs: int | None
+    speed: int | None  # Mbit/s
+
+    @classmethod
+    def of(cls, device: VdpaDevice) -> Self:
+        """Read under one configuration generation."""
+        raw = device.read_config()
+        mac, status = raw.get("mac"), raw.get("status")
+        return cls(
+            mac=":".join(f"{byte:02x}" for byte in mac) if isinstance(mac, list) else None,
+            link_up=bool(status & NetStatus.LINK_UP) if isinstance(status, int) else None,
+            mtu=_plain(raw, "mtu"),
+            max_queue_pairs=_plain(raw, "max_virtqueue_pairs"),
+            speed=_plain(raw, "speed"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """A virtqueue as the device presents it. ``size_max`` in entries."""
+
+    index: int
+    size_max: int
+    doorbell: DoorbellAddress
+
+    @property
+    def kind(self) -> str:
+        """``receive`` or ``transmit``."""
+        return "transmit" if self.index % 2 else "receive"
+
+    def __repr__(self) -> str:
+        at = self.doorbell
+        return f"<queue {self.index}: {self.kind}, up to {self.size_max} entries, doorbell BAR {at.bar}+{at.offset:#x}>"
+
+
+class Event:
+    """An eventfd that can be waited for."""
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name = name
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """The fd, for select and friends."""
+        return self._fd
+
+    @property
+    def pending(self) -> bool:
+        """Has it been signalled since the last wait?"""
+        return bool(select.select([self._fd], [], [], 0)[0])
+
+    def wait(self, timeout: float = 1.0) -> int:
+        """Wait for ``timeout`` seconds; returns how often it was signalled. Raises ``DeviceTimeout``."""
+        if not select.select([self._fd], [], [], timeout)[0]:
+            raise DeviceTimeout(f"event {self.name!r} did not come within {timeout} s")
+        return os.eventfd_read(self._fd)
+
+    def __repr__(self) -> str:
+        return f"<event {self.name}: {'pending' if self.pending else 'quiet'}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """``config``: configuration or status changed; ``error``: the function failed; ``release``: wanted back."""
+
+    config: Event
+    error: Event
+    release: Event
+
+
+class Nic:
+    """One opened NIC. A context manager: leaving it resets the device and closes the function."""
+
+    def __init__(self, device: VdpaDevice) -> None:
+        self.device = device
+        self.function: PciFunction = device.function
+        self.regs = Registers(device.blocks)
+        self.features = Features(device)
+        self._config_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.events = Events(
+            Event("config", self._config_fd),
+            Event("error", self.function.error_event),
+            Event("release", self.function.release_event),
+        )
+        self._open = True
+
+    @property
+    def name(self) -> str:
+        """PCI address, or the software NIC's name."""
+        return self.function.name
+
+    @property
+    def config(self) -> NicConfig:
+        """Device configuration, read now."""
+        return NicConfig.of(self.device)
+
+    @property
+    def queues(self) -> list[QueueInfo]:
+        """The virtqueues of all pairs: receive and transmit alternating."""
+        device = self.device
+        indices = range(2 * device.queue_pairs)
+        return [QueueInfo(i, device.queue_size_max(i), device.doorbell_address(i)) for i in indices]
+
+    def guest(self) -> DirectGuest:
+        """Our own driver half on this NIC, without any socket: rings to fill by hand."""
+        return DirectGuest(self.device)
+
+    def watch_config(self) -> None:
+        """Let the device signal ``events.config``; call it after the driver negotiated."""
+        self.device.set_config_irq(self._config_fd)
+
+    def serve(
+        self, path: Path | str, *, client: bool = False, on_ready: Callable[[str], None] = log_ready
+    ) -> Service:
+        """Serve guests on a vhost-user socket: ``start`` does so in a thread, ``run`` in this one."""
+        return Service(self.device, Path(path), client=client, on_ready=on_ready)
+
+    def close(self) -> None:
+        """Reset the device and close the function; harmless when already closed."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self.device.close()
+        finally:
+            self.function.close()
+            os.close(self._config_fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if not self._open:
+            return f"<Nic {self.name}: closed>"
+        pairs = self.device.queue_pairs
+        return f"<Nic {self.name}: driver {self.device.driver}, {pairs} queue pair{'s' * (pairs > 1)}>"
+
+
+def _plain(raw: Mapping[str, int | list[int]], name: str) -> int | None:
+    value = raw.get(name)
+    return value if isinstance(value, int) else None
