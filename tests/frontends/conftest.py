@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import DEADLINE, FakeBackend, Peer, open_fds, settle
 
+from tests.frontends.fakes import DEADLINE, FakeBackend, Peer, open_fds, settle
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import DEADLINE, FakeBackend, Peer, settle
 
+from tests.frontends.fakes import DEADLINE, FakeBackend, Peer, settle
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
 from vfiodpa.spec.vhost_user import MAX_PAYLOAD, U64, Header, Request

@@ -7,10 +7,21 @@ import socket
 import tempfile
 from pathlib import Path
 
-from fakes import GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, open_fds, region, ring_at, settle, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.frontends.fakes import (
+    GUEST_BASE,
+    MEMORY,
+    USER_BASE,
+    FakeBackend,
+    Peer,
+    open_fds,
+    region,
+    ring_at,
+    settle,
+    table,
+)
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
 from vfiodpa.layout import Layout

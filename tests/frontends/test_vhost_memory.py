@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, open_fds, region, ring_at, table
 
+from tests.frontends.fakes import GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, open_fds, region, ring_at, table
 from vfiodpa.errors import IommuError
 from vfiodpa.frontends.frontend import Region
 from vfiodpa.spec.vhost_user import U64, Request, SingleRegion, VringState

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from fakes import FEATURES, GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, region, ring_at, table
 
+from tests.frontends.fakes import FEATURES, GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, region, ring_at, table
 from vfiodpa.errors import Unsupported
 from vfiodpa.layout import Layout
 from vfiodpa.spec.features import Feature

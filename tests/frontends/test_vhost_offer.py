@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FEATURES, FakeBackend
 
+from tests.frontends.fakes import FEATURES, FakeBackend
 from vfiodpa.frontends.vhost_user.offer import explain, offered_features, offered_protocol
 from vfiodpa.spec.features import Feature, bits
 from vfiodpa.spec.vhost_user import Protocol

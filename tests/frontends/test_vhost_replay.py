@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fakes import FEATURES, FakeBackend, Peer, open_fds
 
+from tests.frontends.fakes import FEATURES, FakeBackend, Peer, open_fds
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
 from vfiodpa.spec.features import Feature

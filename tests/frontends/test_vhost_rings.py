@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import FEATURES, GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, region, ring_at
 
+from tests.frontends.fakes import FEATURES, GUEST_BASE, MEMORY, USER_BASE, FakeBackend, Peer, region, ring_at
 from vfiodpa.errors import DeviceError, Unsupported
 from vfiodpa.frontends.frontend import Ring
 from vfiodpa.memory import Gpa
@@ -107,7 +107,13 @@ def test_start_tells_the_core_everything_in_guest_addresses(guest: Peer, backend
     backend.calls.clear()
     assert guest.acked(R.SET_VRING_KICK, U64(value=1), [guest.eventfd()])
     ring = Ring(512, Gpa(GUEST_BASE + 0x10000), Gpa(GUEST_BASE + 0x14000), Gpa(GUEST_BASE + 0x15000))
-    assert backend.calls == [("set_ring", 1, ring), ("set_base", 1, 9), ("set_kick", 1, True), ("start_queue", 1)]
+    assert backend.calls == [
+        ("set_ring", 1, ring),
+        ("set_base", 1, 9),
+        ("set_call", 1, False),
+        ("set_kick", 1, True),
+        ("start_queue", 1),
+    ]
 
 
 @pytest.mark.parametrize("missing", ["SET_VRING_NUM", "SET_VRING_ADDR"])
@@ -208,6 +214,18 @@ def test_call_may_change_while_running(guest: Peer, backend: FakeBackend) -> Non
     assert backend.call_fds[0] not in (None, old)
     os.eventfd_write(backend.call_fds[0] or -1, 3)
     assert os.eventfd_read(fd) == 3
+
+
+def test_call_set_once_is_told_again_at_each_start(guest: Peer, backend: FakeBackend) -> None:
+    fd = guest.eventfd()
+    assert guest.acked(R.SET_VRING_CALL, U64(value=0), [fd])
+    assert guest.acked(R.RESET_DEVICE)
+    backend.call_fds.clear()  # as a core may
+    guest.negotiate()
+    guest.describe(0)
+    assert guest.acked(R.SET_VRING_KICK, U64(value=0), [guest.eventfd()])
+    os.eventfd_write(backend.call_fds[0] or -1, 1)
+    assert os.eventfd_read(fd) == 1
 
 
 def test_call_without_fd_means_that_the_guest_polls(guest: Peer, backend: FakeBackend) -> None:
@@ -315,7 +333,7 @@ def test_without_protocol_features_a_started_ring_is_enabled(peer: Peer, backend
     peer.send(R.SET_VRING_ADDR, ring_at(0))
     peer.send(R.SET_VRING_KICK, U64(value=0), [peer.eventfd()])
     names = backend.names()
-    assert names[-5:] == ["set_ring", "set_base", "enable_queue", "set_kick", "start_queue"]
+    assert names[-6:] == ["set_ring", "set_base", "enable_queue", "set_call", "set_kick", "start_queue"]
     assert peer.alive
     peer.send(R.SET_VRING_ENABLE, VringState(index=0, num=1))
     assert not peer.alive

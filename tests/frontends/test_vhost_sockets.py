@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import FakeBackend, Peer, open_fds, settle
 
+from tests.frontends.fakes import FakeBackend, Peer, open_fds, settle
 from vfiodpa.errors import ExitCode, LimitError, StateError, UsageError, VfiodpaError
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user import server as server_module
@@ -230,8 +230,8 @@ def test_sigterm_ends_cleanly(tmp_path: Path, state: str) -> None:
     """A process of its own: signal, exit code and socket file."""
     code = f"""
 import signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from fakes import FakeBackend
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.frontends.fakes import FakeBackend
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
 with Loop() as loop, loop.stop_on(signal.SIGTERM), Server(

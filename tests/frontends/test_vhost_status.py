@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 import pytest
-from fakes import FEATURES, FakeBackend, Peer, ring_at, settle
 
+from tests.frontends.fakes import FEATURES, FakeBackend, Peer, ring_at, settle
 from vfiodpa.errors import DeviceError, DeviceTimeout
 from vfiodpa.frontends.vhost_user import connection, memory, vrings
 from vfiodpa.spec.features import Feature
