@@ -24,7 +24,7 @@ GUEST_BASE = 0x1_0000_0000  # where the tests put guest memory ...
 USER_BASE = 0x7F00_0000_0000  # ... and where their front end has it
 MEMORY = 0x40_0000
 
-DEADLINE = 0.05  # seconds; short, so that a stalled peer costs no time
+HASTY = 0.1  # seconds that a stalled peer is given, where that matters
 
 
 class FakeBackend(Backend):
