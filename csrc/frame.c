@@ -47,11 +47,16 @@ static uint16_t ethertype(const uint8_t *frame)
 	return (uint16_t)(frame[AT_ETHERTYPE] << 8 | frame[AT_ETHERTYPE + 1]);
 }
 
-/* Four lanes, so that four multiplications are under way at a time. */
+/* The last, incomplete word, as if zeroes followed; there are at least 8 bytes before its end. */
+static uint64_t load_last(const uint8_t *end, uint32_t bytes)
+{
+	return le64toh(load64(end - 8)) >> (64 - 8 * bytes);
+}
+
+/* Four lanes, so that four multiplications are under way at a time. At least 8 bytes. */
 uint64_t vdp_frame_sum(const uint8_t *data, uint32_t length)
 {
 	uint64_t a = 0, b = 0, c = 0, d = 0;
-	uint8_t tail[32] = {0};
 	uint32_t at = 0;
 
 	for (; at + 32 <= length; at += 32) {
@@ -60,15 +65,13 @@ uint64_t vdp_frame_sum(const uint8_t *data, uint32_t length)
 		c = c * FACTOR + load64(data + at + 16);
 		d = d * FACTOR + load64(data + at + 24);
 	}
-	if (at < length) {
-		memcpy(tail, data + at, length - at);
-		a = a * FACTOR + load64(tail);
-		b = b * FACTOR + load64(tail + 8);
-		c = c * FACTOR + load64(tail + 16);
-		d = d * FACTOR + load64(tail + 24);
-	}
-	return a * 0xff51afd7ed558ccdull + b * 0xc4ceb9fe1a85ec53ull + c * 0x94d049bb133111ebull +
-	       d * 0xbf58476d1ce4e5b9ull;
+	a = a * 0xff51afd7ed558ccdull + b * 0xc4ceb9fe1a85ec53ull + c * 0x94d049bb133111ebull +
+	    d * 0xbf58476d1ce4e5b9ull;
+	for (; at + 8 <= length; at += 8)
+		a = a * FACTOR + load64(data + at);
+	if (at < length)
+		a = a * FACTOR + load_last(data + length, length - at);
+	return a;
 }
 
 void vdp_frame_prepare(uint8_t *frame, uint32_t size, uint32_t flow, const uint8_t *dst, const uint8_t *src)

@@ -40,6 +40,6 @@ int vdp_frame_check(const uint8_t *frame, uint32_t length, uint32_t *flow, uint6
 /* The same for frames of the generate port: ethertype, then a big-endian sequence number. */
 int vdp_frame_check_generated(const uint8_t *frame, uint32_t length, uint64_t *sequence);
 
-uint64_t vdp_frame_sum(const uint8_t *data, uint32_t length);
+uint64_t vdp_frame_sum(const uint8_t *data, uint32_t length); /* of at least 8 bytes */
 
 #endif

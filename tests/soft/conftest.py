@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from soft_rig import Nic
+
+from tests.soft.soft_rig import Nic
 
 
 @pytest.fixture

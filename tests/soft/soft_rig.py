@@ -96,6 +96,13 @@ class Nic:
             self.enable(queue)
         self.common.device_status |= S.DRIVER_OK
 
+    def wait_asleep(self) -> None:
+        """Until the worker has stopped polling (not with ``poll=busy``)."""
+        before = -1
+        while (polls := self.f.worker_stats()["polls"]) != before:
+            before = polls
+            time.sleep(0.02)
+
     def wait_needs_reset(self, seconds: float = 5.0) -> bool:
         end = time.monotonic() + seconds
         while not self.common.device_status & S.NEEDS_RESET and time.monotonic() < end:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from soft_rig import Nic, S
 
+from tests.soft.soft_rig import Nic, S
 from vfiodpa.errors import DriverBreach
 from vfiodpa.soft.rules import WRITE_RULES
 from vfiodpa.soft.virtio_net import DEVICE_OFFSET, ISR_OFFSET, NOTIFY_OFFSET

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from soft_rig import Nic, Ring, S
 
+from tests.soft.soft_rig import Nic, Ring, S
 from vfiodpa.soft.options import OFFERED
 from vfiodpa.spec.features import Feature, bits, closed, unmet
 from vfiodpa.spec.pci import Command

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soft_rig import Nic
 
+from tests.soft.soft_rig import Nic
 from vfiodpa.errors import DeviceError, DriverBreach
 from vfiodpa.pci.capabilities import capabilities, read_layout
 from vfiodpa.soft.config_space import ConfigSpace
@@ -56,6 +56,10 @@ def test_every_structure_has_one_capability_inside_its_bar(nic: Nic) -> None:
         assert cap.cap_len == (20 if kind in (CfgType.NOTIFY, CfgType.PCI) else 16)
         assert cap.offset % 4 == 0
         assert cap.offset + cap.length <= nic.f.bar(cap.bar).length
+
+
+def test_the_list_ends_after_the_last_capability(nic: Nic) -> None:
+    assert [kind for _, kind in capabilities(nic.f.config)] == [CapId.MSIX] + [CapId.VENDOR] * 5
 
 
 @pytest.mark.parametrize(("options", "multiplier"), [("queues=2", 4), ("queues=2,page_per_vq=on", 4096)])
@@ -185,7 +189,7 @@ def test_lspci_reads_the_same(nic: Nic, tmp_path: Path) -> None:
     assert "Subsystem" in text
     assert "[1af4:5d1c]" in text
     assert "Mem+ BusMaster+" in text
-    assert "Region 0: Memory at 3800000000 (64-bit, non-prefetchable)" in text
+    assert "Region 0: Memory at fd000000 (64-bit, non-prefetchable)" in text
     assert "MSI-X: Enable- Count=3 Masked-" in text
     assert "Vector table: BAR=4 offset=00000000" in text
     assert "PBA: BAR=4 offset=00001000" in text
@@ -196,5 +200,6 @@ def test_lspci_reads_the_same(nic: Nic, tmp_path: Path) -> None:
         "VirtIO: DeviceCfg\n\t\tBAR=0 offset=00002000 size=0000000c",
     ):
         assert line in text
+    assert "Region 1" not in text  # the upper half of region 0
     assert "<chain looped>" not in text
     assert "access denied" not in text

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from soft_rig import RING_BYTES, RINGS, Nic, Ring, StuckLib
 
+from tests.soft.soft_rig import RING_BYTES, RINGS, Nic, Ring, StuckLib
 from vfiodpa.errors import DeviceTimeout, IommuError, StateError
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.pci.function import DmaFault, IovaRange, Perm

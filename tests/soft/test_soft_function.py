@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soft_rig import Nic, RecordingLib, Ring, S, fired
 
+from tests.soft.soft_rig import Nic, RecordingLib, Ring, S, fired
 from vfiodpa._native import ffi, lib
 from vfiodpa.errors import DeviceGone, StateError, UsageError
 from vfiodpa.soft.diagnosis import ErrorCode, explain
@@ -247,10 +247,9 @@ class TestCounters:
         nic.bell(1)
         assert rx.wait_used(1)
         assert tx.wait_used(1)
-        stats = nic.f.stats()
-        assert (stats["queue0"]["packets"], stats["queue0"]["bytes"]) == (1, 60)
-        assert (stats["queue1"]["packets"], stats["queue1"]["bytes"]) == (1, 60)
-        assert stats["worker"]["packets"] == 1
+        counters = nic.f.counters()
+        assert [(q["kind"], q["packets"], q["bytes"]) for q in counters["queues"]] == [("rx", 1, 60), ("tx", 1, 60)]
+        assert [worker["packets"] for worker in counters["workers"]] == [1]
         with pytest.raises(UsageError):
             nic.f.queue_stats(2)
 

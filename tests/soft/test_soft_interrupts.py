@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from soft_rig import Nic, Ring, S, StuckLib, fired, wait_for
 
+from tests.soft.soft_rig import Nic, Ring, S, StuckLib, fired, wait_for
 from vfiodpa._native import lib
 from vfiodpa.errors import DeviceError, DeviceTimeout, DriverBreach, Unsupported
 from vfiodpa.soft.virtio_net import NOTIFY_OFFSET
@@ -206,6 +206,7 @@ class TestDoorbells:
         nic.bring_up()
         nic.f.ioeventfd(0, NOTIFY_OFFSET + 4, 16, 1, fd)
         nic.f.ioeventfd(0, NOTIFY_OFFSET + 4, 16, 1, None)
+        nic.wait_asleep()
         tx = Ring(nic, 1)
         tx.offer(bytes(72))
         os.eventfd_write(fd, 1)

@@ -190,6 +190,7 @@ class DriverQueue:
         if self._pool:
             self._areas.remove(self._pool[0])
             self.memory.free(self._pool[0])
+            self._pool = None
         self._pool = (self._area(self.size * stride, 64), stride)
         return self._pool[0]
 

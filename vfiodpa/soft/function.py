@@ -217,7 +217,9 @@ class SoftFunction(PciFunction):
 
     def counters(self) -> dict[str, Any]:
         """``workers``, ``queues`` and ``tsc_hz`` (what ``busy_cycles`` counts in a second)."""
-        queues = [{"queue": i, "kind": ("rx", "tx")[i % 2], **self.queue_stats(i)} for i in range(2 * self.options.queues)]
+        queues = [
+            {"queue": i, "kind": ("rx", "tx")[i % 2], **self.queue_stats(i)} for i in range(2 * self.options.queues)
+        ]
         return {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": [self.worker_stats()], "queues": queues}
 
     # What a test does to the device

@@ -23,7 +23,7 @@ MSIX_BAR = 4
 def bars(options: SoftOptions, notify_length: int) -> tuple[Bar, ...]:
     """The function's BARs; sizes are powers of two (PCI 3.0, 6.2.5.1)."""
     virtio = 1 << (NOTIFY_OFFSET + notify_length - 1).bit_length()
-    found = [Bar(VIRTIO_BAR, virtio, 0x38_0000_0000, BarFlag.MEM_64)]
+    found = [Bar(VIRTIO_BAR, virtio, 0xFD00_0000, BarFlag.MEM_64)]
     if options.model is Model.DEFAULT:
         found.append(Bar(VENDOR_BAR, VendorCfg.size, 0xFE00_0000))
     if options.vectors:
