@@ -33,7 +33,7 @@ format: $(READY)
 # BACKEND=dpdk runs the same tests against DPDK's vhost library: is it us, or the test?
 hwtest: $(READY)
 	hwtests/packages
-	$(BIN)/python -m pytest hwtests/peers --backend $(BACKEND)
+	$(BIN)/python -m pytest hwtests/peers -o faulthandler_timeout=380 --backend $(BACKEND)
 
 ROUNDS ?= 5
 bench: $(READY)

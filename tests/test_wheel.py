@@ -25,7 +25,12 @@ def package_files() -> set[str]:
 def run(*argv: str | Path, cwd: Path) -> str:
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # meson and ninja
     done = subprocess.run(
-        [str(arg) for arg in argv], cwd=cwd, capture_output=True, text=True, timeout=200, env=os.environ | {"PATH": tools}
+        [str(arg) for arg in argv],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"PATH": tools},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -58,8 +63,8 @@ def test_wheel_works_in_another_environment(wheel: Path, tmp_path: Path) -> None
     # numpy, cffi and so on from here, so that this needs no network: a path alone loads no editable install.
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("platlib") + "\n")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
-    run(*pip, wheel, cwd=tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=tmp_path)
     where = run(python, "-c", "import vfiodpa._native as native; print(native.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(tmp_path)
     assert run(tmp_path / "venv" / "bin" / "vfiodpa", "--version", cwd=tmp_path).startswith("vfiodpa 0.")

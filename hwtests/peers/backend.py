@@ -148,9 +148,12 @@ class DpdkVhost(EchoBackend):
             raise ProgramError(f"testpmd ended with status {status}:\n{self.program.output()}")
 
 
-def start_backend(kind: str, directory: Path, *, cpu: int) -> EchoBackend:
-    """``kind``: ``vfiodpa`` or ``dpdk``. Socket and logs go to ``directory`` (its path must stay below 100 bytes)."""
+def start_backend(kind: str, directory: Path, *, cpu: int, memory: Memory = Memory.SMALL_PAGES) -> EchoBackend:
+    """``kind``: ``vfiodpa`` or ``dpdk``. Socket and logs go to ``directory`` (its path must stay below 100 bytes).
+
+    ``memory`` is DPDK's own; ours has no packet buffers.
+    """
     socket = directory / "vhost.sock"
     if kind == "vfiodpa":
         return VfiodpaServer(socket, directory / "serve.log", cpu=cpu)
-    return DpdkVhost(socket, directory / "dpdk-vhost.log", cpu=cpu)
+    return DpdkVhost(socket, directory / "dpdk-vhost.log", cpu=cpu, memory=memory)

@@ -10,7 +10,7 @@ import pytest
 from hwtests.peers.backend import EchoBackend
 from hwtests.peers.linux_guest import LinuxGuest, initramfs, kernel
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 VERSION_1 = 32  # virtio 1.3, §6
 FRAMES = 500

@@ -19,6 +19,7 @@ from vfiodpa.spec.virtio_pci import NO_VECTOR, CfgType, CommonCfg, DeviceStatus,
 COMMON, ISR, DEVICE, NOTIFY = 0x000, 0x100, 0x200, 0x400
 BAR_SIZE = 0x1000
 VENDOR_BAR = 4
+VENDOR_BARS = (2, VENDOR_BAR)  # they share their registers
 MULTIPLIER = 4
 MAC = bytes.fromhex("525400123456")
 
@@ -109,6 +110,8 @@ class FakeConfig:
     def read(self, offset: int, width: int) -> int:
         if self.function.gone:
             return (1 << width) - 1
+        if offset + width // 8 > self.length:
+            raise IndexError(f"{offset:#x} is outside configuration space")
         return int.from_bytes(self.function.space[offset : offset + width // 8], "little")
 
     def write(self, offset: int, width: int, value: int) -> None:
@@ -152,7 +155,7 @@ class FakeFunction(PciFunction):
         return FakeConfig(self)
 
     def bar(self, index: int) -> Window:
-        if index == 0 or (index == VENDOR_BAR and self.options.vendor_bar):
+        if index == 0 or (index in VENDOR_BARS and self.options.vendor_bar):
             return FakeWindow(self, index)
         raise DeviceError(f"BAR {index} is not implemented", device=self.name)
 

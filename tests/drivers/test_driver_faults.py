@@ -6,8 +6,8 @@ import logging
 import time
 
 import pytest
-from fake_function import BASIC, FakeFunction
 
+from tests.drivers.fake_function import BASIC, FakeFunction
 from vfiodpa.drivers.device import QueueSetup
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.drivers.waiting import Deadlines, wait_until

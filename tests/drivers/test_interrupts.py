@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fake_function import FakeFunction
 
+from tests.drivers.fake_function import FakeFunction
 from vfiodpa.drivers.interrupts import CONFIG, Interrupts, pairs_for
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.errors import Unsupported, UsageError

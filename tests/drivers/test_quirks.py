@@ -6,16 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_function import BASIC, MAC, VENDOR_BAR, FakeFunction
 
+from tests.drivers.fake_function import BASIC, MAC, VENDOR_BAR, FakeFunction
 from vfiodpa.drivers.device import QueueSetup, QueueState
 from vfiodpa.drivers.quirks import GENERIC, PciId, Quirks, ReadPoint, RingState, VendorRegister
+from vfiodpa.drivers.softnic import SOFTNIC
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.drivers.waiting import Deadlines
-from vfiodpa.errors import DeviceGone, Unsupported, UsageError
+from vfiodpa.errors import DeviceError, DeviceGone, DeviceTimeout, Unsupported, UsageError
 from vfiodpa.memory import Iova
 from vfiodpa.pci.function import PciFunction
 from vfiodpa.spec.features import Feature
+from vfiodpa.spec.softnic import MAGIC, VendorCfg
 
 FAST = Deadlines(reset=0.05, queue_reset=0.05, queue_stop=0.05)
 
@@ -96,6 +98,21 @@ def test_suspend_reads_positions_after_the_reset_where_the_record_says_so() -> N
     assert nic.negotiated == 0
 
 
+def test_suspend_resets_even_when_a_queue_does_not_stop() -> None:
+    ring_reset = replace(VENDOR, stop_by_enable=False)
+    function, nic = opened(ring_reset, features=int(BASIC | Feature.RING_RESET), queue_reset_ends=False)
+    nic.start_queue(0, ring())
+    with pytest.raises(DeviceTimeout, match="stop of queue 0"):
+        nic.suspend()
+    assert function.values["device_status"] == 0
+
+
+def test_positions_that_a_reset_clears_need_a_way_to_stop_a_queue() -> None:
+    _, nic = opened(replace(VENDOR, stop_by_enable=False))
+    nic.start_queue(0, ring())
+    assert nic.suspend() == {0: None}
+
+
 def test_positions_of_packed_rings_are_not_kept() -> None:
     function, nic = opened(features=int(BASIC | Feature.RING_PACKED))
     nic.negotiate(Feature.VERSION_1 | Feature.RING_PACKED)
@@ -104,6 +121,14 @@ def test_positions_of_packed_rings_are_not_kept() -> None:
         nic.start_queue(1, ring(1))
     assert nic.stop_queue(0) is None
     assert "w bar4+0x20" not in function.order()
+
+
+def test_positions_of_packed_rings_are_not_read_after_a_reset() -> None:
+    after = replace(VENDOR, ring_state=replace(RULE, read_at=ReadPoint.AFTER_RESET))
+    _, nic = opened(after, features=int(BASIC | Feature.RING_PACKED))
+    nic.negotiate(Feature.VERSION_1 | Feature.RING_PACKED)
+    nic.start_queue(0, ring())
+    assert nic.suspend() == {0: None}
 
 
 def test_multiqueue_with_a_vendors_register() -> None:
@@ -167,6 +192,20 @@ def test_announce_goes_to_the_vendor() -> None:
     assert nic.can_announce
     nic.announce(MAC)
     assert sent == [MAC]
+
+
+def test_the_software_nics_record_writes_the_mac_last_part_last() -> None:
+    function = FakeFunction(vendor_bar=True)
+    function.vendor[VendorCfg.magic.offset] = MAGIC
+    nic = VirtioPci(function, replace(SOFTNIC, ids=GENERIC.ids), FAST)
+    function.log.clear()
+    nic.announce(bytes.fromhex("010203040506"))
+    assert function.writes() == [("bar2+0x8", 0x04030201), ("bar2+0xc", 0x0605)]
+
+
+def test_the_software_nics_record_looks_for_its_magic_number() -> None:
+    with pytest.raises(DeviceError, match="0x00000000 instead of 0x5d1c0001"):
+        VirtioPci(FakeFunction(vendor_bar=True), replace(SOFTNIC, ids=GENERIC.ids), FAST)
 
 
 def test_ones_in_a_vendor_register_of_a_lost_device() -> None:

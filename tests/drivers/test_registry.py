@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fake_function import FakeFunction
 
+from tests.drivers.fake_function import FakeFunction
 from vfiodpa.drivers import registry
 from vfiodpa.drivers.quirks import PciId, Quirks
 from vfiodpa.drivers.registry import driver_for, drivers, record_for, register

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fake_function import BASIC, MAC, NOTIFY, FakeFunction
 
+from tests.drivers.fake_function import BASIC, MAC, NOTIFY, FakeFunction
 from vfiodpa.drivers.device import DoorbellAddress, QueueSetup, QueueState
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.drivers.waiting import Deadlines

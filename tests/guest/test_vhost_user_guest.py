@@ -69,7 +69,7 @@ def test_ring_addresses_are_the_front_ends(backend: FakeBackend, guest: VhostUse
     address = backend.payloads(Request.SET_VRING_ADDR, VringAddr)[1]
     queue = guest.queues[1]
     assert isinstance(address, VringAddr)
-    assert address.desc == guest.memory.uaddr(queue.desc) != queue.desc
+    assert address.desc == int(guest.memory.uaddr(queue.desc)) != int(queue.desc)
     assert address.used == guest.memory.uaddr(queue.device)
 
 

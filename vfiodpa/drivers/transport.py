@@ -98,7 +98,7 @@ def find_structures(function: PciFunction) -> dict[CfgType, Structure]:
         if cap.cfg_type not in MIN_LENGTH or cap.cfg_type in found:
             continue
         kind = CfgType(cap.cfg_type)
-        problem = _problem(function, kind, cap)
+        problem = _problem(function, kind, cap, offset)
         if problem:
             rejected[kind] = problem
             log.warning("%s: %s structure of capability %#x ignored: %s", function.name, kind.name, offset, problem)
@@ -114,15 +114,16 @@ def _vendor_capabilities(function: PciFunction) -> list[int]:
         walked = list(capabilities(function.config))
     except DeviceError as error:
         raise DeviceError(error.what, device=function.name) from error
-    return [at for at, kind in walked if kind == CapId.VENDOR and at + NotifyCap.size <= CONFIG_SIZE]
+    return [at for at, kind in walked if kind == CapId.VENDOR and at + VirtioPciCap.size <= CONFIG_SIZE]
 
 
-def _problem(function: PciFunction, kind: CfgType, cap: VirtioPciCap) -> str:
+def _problem(function: PciFunction, kind: CfgType, cap: VirtioPciCap, at: int) -> str:
     """Why a structure cannot be used; empty when it can."""
     if cap.bar > MAX_BAR:
         return f"BAR {cap.bar} is a reserved value"  # 4.1.4.1: must be ignored
-    if cap.cap_len < (NotifyCap.size if kind is CfgType.NOTIFY else VirtioPciCap.size):
-        return f"its capability has only {cap.cap_len} bytes"
+    needed = NotifyCap.size if kind is CfgType.NOTIFY else VirtioPciCap.size
+    if min(cap.cap_len, CONFIG_SIZE - at) < needed:
+        return f"its capability has only {min(cap.cap_len, CONFIG_SIZE - at)} bytes"
     if cap.length < MIN_LENGTH[kind]:
         return f"it has {cap.length:#x} bytes, the specification says at least {MIN_LENGTH[kind]:#x}"
     if cap.offset % ALIGNMENT[kind]:

@@ -189,14 +189,16 @@ class VirtioPci(VdpaDevice):
 
     def suspend(self) -> dict[int, QueueState | None]:
         queues = sorted(self._state.running)
-        readable = self._has_state
-        rule = self.quirks.ring_state
-        if rule and readable and rule.read_at is ReadPoint.WHEN_STOPPED:
-            positions = {queue: self.stop_queue(queue) for queue in queues}
-            self.reset()
-            return positions
-        self.reset()
-        return {queue: self._vendor.read_state(queue) if readable else None for queue in queues}
+        rule = self.quirks.ring_state if self._has_state else None
+        positions: dict[int, QueueState | None] = dict.fromkeys(queues)
+        try:
+            if rule and rule.read_at is ReadPoint.WHEN_STOPPED and self.can_stop_queue:
+                positions = {queue: self.stop_queue(queue) for queue in queues}
+        finally:
+            self.reset()  # whatever happened: the caller is about to take the memory away
+        if rule and rule.read_at is ReadPoint.AFTER_RESET:
+            positions = {queue: self._vendor.read_state(queue) for queue in queues}
+        return positions
 
     def set_active_pairs(self, pairs: int) -> None:
         if not 1 <= pairs <= self._pairs:

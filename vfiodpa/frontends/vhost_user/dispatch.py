@@ -71,7 +71,7 @@ class Dispatcher:
 
     def _check_allowed(self, request: Request) -> None:
         gate = RULES[request].gate
-        if gate & ~self._negotiated.protocol:
+        if gate not in self._negotiated.protocol:
             raise ProtocolViolation(f"the protocol feature {gate.name} was not negotiated")
         if request not in self._handlers:
             raise Unsupported("a network back end does not have it")

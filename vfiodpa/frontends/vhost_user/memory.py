@@ -8,11 +8,13 @@ refuses a region half-way, the old table is put back.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...errors import ProtocolViolation, VfiodpaError
 from ...memory import Gpa, Mapping
+from ...spec.vhost_user import MAX_MEM_SLOTS
 from ..frontend import Backend, Region
 from .fds import close_all
 from .place import Place, WireRegion, check_table, place_of
@@ -42,6 +44,7 @@ class MemoryTable:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._slots: list[Slot] = []
+        self._removed: deque[Place] = deque(maxlen=MAX_MEM_SLOTS)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -61,14 +64,16 @@ class MemoryTable:
         return self._plan([], regions, fds)
 
     def plan_add(self, region: WireRegion, fd: int) -> Change:
-        """ADD_MEM_REG."""
+        """ADD_MEM_REG. QEMU 7.2 repeats each message for each queue pair, so the same again changes nothing."""
         return self._plan(self._slots, [region], [fd])
 
     def plan_remove(self, region: WireRegion) -> Change:
-        """REM_MEM_REG: found by its three addresses, whatever its offset says."""
+        """REM_MEM_REG: found by its three addresses, whatever its offset says; again for each queue pair."""
         for slot in self._slots:
             if slot.place.same_addresses(region):
                 return Change([slot], [])
+        if any(place.same_addresses(region) for place in self._removed):
+            return Change([], [])
         raise ProtocolViolation(
             f"no memory region at guest address {region.gpa:#x}, {region.length:#x} bytes, {region.uaddr:#x}"
         )
@@ -77,7 +82,8 @@ class MemoryTable:
         new: list[Slot] = []
         try:
             places = [place_of(region, fd) for region, fd in zip(regions, fds, strict=True)]
-            check_table([slot.place for slot in keep] + places)
+            kept = [slot.place for slot in keep]
+            check_table(kept + [place for place in places if place not in kept])
             after = list(keep)
             for place in places:
                 fd = fds.pop(0)
@@ -122,6 +128,7 @@ class MemoryTable:
             self._drop(change.new)
             raise
         self._drop(change.gone)
+        self._removed.extend(slot.place for slot in change.gone)
 
     def _roll_back(self, added: list[Slot], removed: list[Slot]) -> None:
         for slot in added:

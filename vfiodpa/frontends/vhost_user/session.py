@@ -143,7 +143,7 @@ class Session(Frontend):
     # Negotiation
 
     def _set_features(self, features: Feature) -> None:
-        unknown = features & ~offered_features(self._backend.features)
+        unknown = int(features) & ~int(offered_features(self._backend.features))
         if unknown:
             raise ProtocolViolation("features that were not offered: " + ", ".join(names(unknown)))
         # Front ends with several queue pairs repeat it for each pair while the first one already runs.
@@ -156,9 +156,10 @@ class Session(Frontend):
         log.debug("%s: features %s", self.name, " ".join(names(features)))
 
     def _set_protocol_features(self, protocol: Protocol) -> None:
-        unknown = protocol & ~offered_protocol(self._backend)
+        # As plain integers: an IntFlag's complement has no bits above the highest that it knows.
+        unknown = int(protocol) & ~int(offered_protocol(self._backend))
         if unknown:
-            raise ProtocolViolation(f"protocol features that were not offered: {unknown!r}")
+            raise ProtocolViolation(f"protocol features that were not offered: {unknown:#x}")
         if self._rings.running and protocol != self._negotiated.protocol:
             raise StateError("protocol features cannot change while a queue runs")
         self._negotiated.protocol = protocol
