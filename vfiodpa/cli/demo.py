@@ -34,8 +34,10 @@ REFRESH = 0.25  # seconds
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``--seconds``, ``--size``, and the device for the curious."""
-    parser.add_argument("device", metavar="DEVICE", nargs="?", default="soft:port=echo", help="default: %(default)s")
-    parser.add_argument("-t", "--seconds", type=_seconds, default=DEFAULT_SECONDS, help="default: %(default)s")
+    parser.add_argument(
+        "device", metavar="DEVICE", nargs="?", default="soft:port=echo", help="a software NIC, default %(default)s"
+    )
+    parser.add_argument("-t", "--seconds", type=_seconds, default=DEFAULT_SECONDS, help="how long, default %(default)g")
     parser.add_argument("--size", type=int, default=64, help="bytes of a frame, default %(default)s")
 
 
