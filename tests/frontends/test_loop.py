@@ -119,7 +119,7 @@ def test_signal_between_check_and_wait_is_not_lost(loop: Loop, monkeypatch: pyte
     with loop.stop_on(signal.SIGTERM):
         select = loop._selector.select
 
-        def late(timeout: float | None = None) -> object:
+        def late(_timeout: float | None = None) -> object:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
             return select(5)
 
