@@ -305,7 +305,7 @@ def test_queue_error_signals_the_error_fd(guest: Peer, backend: FakeBackend, war
     backend.frontend.queue_error(1, "a loop in its descriptors")
     backend.frontend.queue_error(0, "nobody listens")
     assert os.eventfd_read(err) == 1
-    assert "queue 1 stopped: a loop in its descriptors" in warnings()[0]
+    assert warnings() == []  # the core has said it already
 
 
 def test_full_error_fd_does_not_block(guest: Peer, backend: FakeBackend) -> None:
