@@ -63,8 +63,8 @@ def test_wheel_works_in_another_environment(wheel: Path, tmp_path: Path) -> None
     # numpy, cffi and so on from here, so that this needs no network: a path alone loads no editable install.
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("platlib") + "\n")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
-    run(*pip, wheel, cwd=tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=tmp_path)
     where = run(python, "-c", "import vfiodpa._native as native; print(native.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(tmp_path)
     assert run(tmp_path / "venv" / "bin" / "vfiodpa", "--version", cwd=tmp_path).startswith("vfiodpa 0.")

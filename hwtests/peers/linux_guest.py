@@ -17,8 +17,8 @@ GUEST = Path(__file__).parent / "guest"
 CACHE = Path(__file__).parents[2] / ".cache" / "linux-guest"
 METAPACKAGE = "linux-image-amd64"
 # What virtio-net needs; one that a kernel has built in is not in its package.
-MODULES = ("virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
-MODULES += ("failover", "net_failover", "virtio_net")
+MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"]
+MODULES += ["failover", "net_failover", "virtio_net"]
 BOOT_S = 120.0  # 8 s alone on two CPUs; the emulator has no KVM
 ANSWER_S = 40.0
 
@@ -55,13 +55,13 @@ def _unpack(deb: Path, directory: Path) -> None:
     """The kernel and the modules named above; the rest of the package (300 MB) is thrown away."""
     (directory / "modules").mkdir()
     wanted = {f"{name}.ko": directory / "modules" / f"{name}.ko" for name in MODULES}
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as dpkg:
-        with tarfile.open(fileobj=dpkg.stdout, mode="r|") as tar:
-            for member in tar:
-                name = Path(member.name).name
-                target = directory / "vmlinuz" if name.startswith("vmlinuz-") else wanted.get(name)
-                if target and (source := tar.extractfile(member)):
-                    target.write_bytes(source.read())
+    dpkg = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE)
+    with dpkg, tarfile.open(fileobj=dpkg.stdout, mode="r|") as tar:
+        for member in tar:
+            name = Path(member.name).name
+            target = directory / "vmlinuz" if name.startswith("vmlinuz-") else wanted.get(name)
+            if target and (source := tar.extractfile(member)):
+                target.write_bytes(source.read())
     deb.unlink()
     if not (directory / "vmlinuz").exists() or not (directory / "modules" / "virtio_net.ko").exists():
         raise ProgramError(f"{deb.name} has no kernel, or its modules are packed in a way not known here")

@@ -51,6 +51,12 @@ class Program:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    def preemptions(self) -> int:
+        """How often its threads lost their CPU to something else, so far."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/status")
+        found = (re.search(r"^nonvoluntary_ctxt_switches:\s+(\d+)$", task.read_text(), re.MULTILINE) for task in tasks)
+        return sum(int(match[1]) for match in found if match)
+
     def output(self, start: int = 0) -> str:
         """What it printed, from byte ``start`` on."""
         return self.log.read_bytes()[start:].decode(errors="replace")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -58,7 +58,7 @@ def circulate(guest: Testpmd) -> None:
     for _ in range(2):
         time.sleep(WATCH_S)
         samples.append(guest.port_stats())
-    for earlier, later in zip(samples, samples[1:], strict=False):
+    for earlier, later in itertools.pairwise(samples):
         assert later.rx_packets > earlier.rx_packets + SENT_FIRST, "the frames do not circulate"
         assert later.tx_packets > earlier.tx_packets
 

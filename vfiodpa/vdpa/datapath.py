@@ -268,7 +268,8 @@ class Datapath(Backend):
         queues = sorted(self.running)
         self._stop()
         self._move(State.FAILED)
-        log.warning("%s: stopped: %s", self.device.name, reason)
+        whose = self._frontend.name if self._frontend is not None else "no guest"
+        log.warning("%s (%s): stopped: %s", self.device.name, whose, reason)
         if self._frontend is not None:
             for queue in queues:
                 self._frontend.queue_error(queue, reason)

@@ -19,10 +19,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ETHERTYPE 0x88b5 /* IEEE 802: for local experiments */
-#define WINDOW 32
+#define ETHERTYPE  0x88b5 /* IEEE 802: for local experiments */
+#define WINDOW     32
 #define SILENCE_MS 3000
-#define MAX_SIZE 2048
+#define MAX_SIZE   2048
 
 struct probe {
 	int fd;
@@ -143,8 +143,8 @@ int main(int argc, char **argv)
 		die("calloc");
 	attach(&p, argv[1]);
 	run(&p);
-	printf("{\"sent\": %u, \"back\": %u, \"corrupt\": %u, \"duplicate\": %u, \"reordered\": %u}\n", p.sent, p.back,
-	       p.corrupt, p.duplicate, p.reordered);
+	printf("{\"sent\": %u, \"back\": %u, \"corrupt\": %u, \"duplicate\": %u, \"reordered\": %u}\n",
+	    p.sent, p.back, p.corrupt, p.duplicate, p.reordered);
 	free(p.seen);
 	return p.back == p.count && !p.corrupt && !p.duplicate ? 0 : 1;
 }
