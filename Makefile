@@ -1,9 +1,7 @@
 # Everything a target needs, it installs: a virtual environment in the tree, no root.
 # Only `make hwtest` and `make bench` use root, when they have it: Debian packages, huge pages.
 
-# Found before .venv/bin leads the path: a half-made environment must not make itself.
-PYTHON ?= $(shell command -v python3)
-PYTHON := $(PYTHON)
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
