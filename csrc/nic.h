@@ -64,8 +64,8 @@ enum vdp_nic_error_code {
 };
 
 struct vdp_nic_error {
-	uint32_t code; /* enum vdp_nic_error_code; the first error wins until vdp_nic_reset */
-	uint32_t queue;
+	uint32_t code;   /* enum vdp_nic_error_code; the first error wins until vdp_nic_reset */
+	uint32_t queue;  /* that was served; of MEMORY_GONE in a copy between two queues, the receiving one */
 	uint64_t detail; /* head, index, length or iova, as the code says */
 };
 

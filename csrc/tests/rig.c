@@ -49,6 +49,7 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	};
 
 	memset(rig, 0, sizeof(*rig));
+	rig->event_idx = conf->features & RIG_F_EVENT;
 	rig->memfd = memfd_create("rig", MFD_CLOEXEC);
 	CHECK(rig->memfd >= 0);
 	CHECK_EQ(ftruncate(rig->memfd, RIG_BYTES), 0);
@@ -110,6 +111,17 @@ void rig_kick(struct rig *rig, uint32_t queue)
 	uint64_t one = 1;
 
 	CHECK_EQ(write(rig->ring[queue].kick, &one, sizeof(one)), sizeof(one));
+}
+
+void rig_kick_if_wanted(struct rig *rig, uint32_t queue)
+{
+	struct rig_ring *ring = rig->ring + queue;
+	uint16_t event = __atomic_load_n((uint16_t *)&ring->used->ring[ring->conf.size], __ATOMIC_RELAXED);
+	uint16_t flags = __atomic_load_n(&ring->used->flags, __ATOMIC_RELAXED);
+
+	if (rig->event_idx ? vdp_split_crossed(event, ring->next, (uint16_t)(ring->next - 1))
+			   : !(flags & VDP_SPLIT_NO_NOTIFY))
+		rig_kick(rig, queue);
 }
 
 void rig_buffer(struct rig *rig, uint32_t queue, uint16_t at, uint64_t offset, uint32_t length)

@@ -36,6 +36,7 @@ struct rig {
 	struct vdp_dma *dma;
 	int memfd, config_call;
 	uint8_t *mem;
+	bool event_idx;
 	struct rig_ring ring[RIG_QUEUES];
 };
 
@@ -61,6 +62,8 @@ void rig_desc(struct rig *rig, uint32_t queue, uint16_t at, uint64_t iova, uint3
     uint16_t next);
 void rig_offer(struct rig *rig, uint32_t queue, uint16_t head); /* one more in avail */
 void rig_kick(struct rig *rig, uint32_t queue);
+/* Kick as a driver does that offered one buffer: only if the NIC asked for it. Ref: 2.7.13.4 */
+void rig_kick_if_wanted(struct rig *rig, uint32_t queue);
 /* One descriptor, offered. */
 void rig_buffer(struct rig *rig, uint32_t queue, uint16_t at, uint64_t offset, uint32_t length);
 uint16_t rig_used(struct rig *rig, uint32_t queue);                /* used idx */

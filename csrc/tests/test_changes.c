@@ -12,9 +12,10 @@
 #define TX_BUF(i) (RIG_BUFFERS + 0x100000ull + 0x1000ull * (i))
 #define SLOTS     32u
 
-/* A driver in a thread of its own: keeps SLOTS frames on their way and checks each that comes back. */
+/* A driver in a thread of its own: keeps a window of frames on their way and checks each that comes back. */
 struct traffic {
 	struct rig *rig;
+	uint32_t window; /* frames on their way, at most SLOTS */
 	uint32_t stop;   /* atomic */
 	uint32_t frames; /* atomic: received and right */
 };
@@ -26,7 +27,7 @@ static void traffic_send(struct rig *rig, uint32_t n)
 	rig_fill(rig->mem + TX_BUF(slot) + 12, 100, n);
 	rig_buffer(rig, RIG_RX, slot, RX_BUF(slot), 0x1000);
 	rig_buffer(rig, RIG_TX, slot, TX_BUF(slot), 112);
-	rig_kick(rig, RIG_TX);
+	rig_kick_if_wanted(rig, RIG_TX);
 }
 
 static void *traffic_main(void *arg)
@@ -37,7 +38,7 @@ static void *traffic_main(void *arg)
 	uint32_t sent = 0, received = 0;
 
 	while (!__atomic_load_n(&traffic->stop, __ATOMIC_RELAXED) || received < sent) {
-		if (sent - received < SLOTS && !__atomic_load_n(&traffic->stop, __ATOMIC_RELAXED))
+		if (sent - received < traffic->window && !__atomic_load_n(&traffic->stop, __ATOMIC_RELAXED))
 			traffic_send(rig, sent++);
 		while ((uint16_t)received != rig_used(rig, RIG_RX)) {
 			uint16_t slot = (uint16_t)(received % rx->conf.size);
@@ -63,10 +64,10 @@ static void more_traffic(struct traffic *traffic, uint32_t n)
 }
 
 /* While paused nothing moves, and nothing is lost; the map may change, also of regions nobody uses now. */
-static void test_pause(uint32_t poll_us)
+static void test_pause(uint32_t poll_us, uint64_t features)
 {
-	struct rig_conf conf = {.poll_us = poll_us, .features = RIG_F_MRG | RIG_F_EVENT};
-	struct traffic traffic = {0};
+	struct rig_conf conf = {.poll_us = poll_us, .features = features};
+	struct traffic traffic = {.window = SLOTS};
 	static uint8_t page[0x1000];
 	struct vdp_nic_error error;
 	pthread_t thread;
@@ -98,6 +99,24 @@ static void test_pause(uint32_t poll_us)
 	CHECK_EQ(pthread_join(thread, NULL), 0);
 	vdp_nic_error(rig.nic, &error);
 	CHECK_EQ(error.code, VDP_NIC_OK);
+	rig_close(&rig);
+}
+
+/* One frame at a time, kicked only if asked for: a wake-up lost between the last look and sleep ends it. */
+static void test_ping(uint64_t features)
+{
+	struct rig_conf conf = {.features = features};
+	struct traffic traffic = {.window = 1};
+	pthread_t thread;
+	struct rig rig;
+
+	rig_open(&rig, &conf);
+	traffic.rig = &rig;
+	vdp_nic_resume(rig.nic);
+	CHECK_EQ(pthread_create(&thread, NULL, traffic_main, &traffic), 0);
+	more_traffic(&traffic, 20000);
+	__atomic_store_n(&traffic.stop, 1, __ATOMIC_RELAXED);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
 	rig_close(&rig);
 }
 
@@ -191,9 +210,12 @@ static void test_blocking_call(bool pause)
 
 int main(void)
 {
-	test_pause(0);
-	test_pause(50);
-	test_pause(UINT32_MAX);
+	test_pause(0, 0);
+	test_pause(0, RIG_F_EVENT | RIG_F_MRG);
+	test_pause(50, RIG_F_EVENT);
+	test_pause(UINT32_MAX, RIG_F_MRG);
+	test_ping(0);
+	test_ping(RIG_F_EVENT);
 	test_move();
 	test_truncated(0, TX_BUF(0), RX_BUF(0), 0);
 	test_truncated(0, TX_BUF(0), RX_BUF(0), UINT32_MAX);

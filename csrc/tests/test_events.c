@@ -103,7 +103,7 @@ static void test_notify_flags(void)
 	rig_open(&rig, &conf);
 	vdp_nic_resume(rig.nic);
 	wait_asleep(&rig, 0);
-	CHECK_EQ(rig.ring[RIG_TX].used->flags, 0);
+	CHECK_EQ(__atomic_load_n(&rig.ring[RIG_TX].used->flags, __ATOMIC_RELAXED), 0);
 	rig_close(&rig);
 
 	conf.poll_us = UINT32_MAX;
@@ -113,7 +113,7 @@ static void test_notify_flags(void)
 	rig_buffer(&rig, RIG_TX, 0, TX, 72);
 	rig_wait_used(&rig, RIG_TX, 1);
 	rig_sleep_ms(5);
-	CHECK_EQ(rig.ring[RIG_TX].used->flags, VDP_SPLIT_NO_NOTIFY);
+	CHECK_EQ(__atomic_load_n(&rig.ring[RIG_TX].used->flags, __ATOMIC_RELAXED), VDP_SPLIT_NO_NOTIFY);
 	rig_close(&rig);
 }
 
@@ -129,7 +129,7 @@ static void test_avail_event(void)
 	for (uint16_t i = 0; i < 5; i++) {
 		sleeps = i;
 		wait_asleep(&rig, sleeps);
-		CHECK_EQ(*avail_event(&rig, RIG_TX), (uint16_t)(65535 + i));
+		CHECK_EQ(__atomic_load_n(avail_event(&rig, RIG_TX), __ATOMIC_RELAXED), (uint16_t)(65535 + i));
 		rig_buffer(&rig, RIG_TX, i, TX, 72);
 		rig_kick(&rig, RIG_TX);
 		rig_wait_used(&rig, RIG_TX, (uint16_t)(65535 + i + 1));

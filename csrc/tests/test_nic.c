@@ -169,7 +169,7 @@ static void test_generate(uint64_t features, uint32_t size)
 		for (uint16_t i = 0; i < chains; i++) {
 			rig_sleep_ms(frame % 50 == 0);
 			rig_buffer(&rig, RIG_RX, i, RX_BUF(i), length);
-			rig_kick(&rig, RIG_RX);
+			rig_kick_if_wanted(&rig, RIG_RX);
 		}
 		rig_wait_used(&rig, RIG_RX, (uint16_t)(65500 + chains * (frame + 1)));
 		check_generated(rig.mem + RX_BUF(0) + 12, frame);
@@ -183,7 +183,8 @@ static void test_generate_pps(void)
 {
 	struct rig_conf conf = {
 	    .port = VDP_PORT_GENERATE, .generate_size = 60, .generate_pps = 500, .size = 256, .pairs = 2};
-	const struct vdp_worker_stats *stats;
+	struct timespec begin, end;
+	long most;
 	struct rig rig;
 
 	rig_open(&rig, &conf);
@@ -191,15 +192,17 @@ static void test_generate_pps(void)
 		for (uint16_t i = 0; i < 250; i++)
 			rig_buffer(&rig, queue, i, RX_BUF(i), 0x1000);
 	}
+	clock_gettime(CLOCK_MONOTONIC, &begin);
 	vdp_nic_resume(rig.nic);
 	rig_sleep_ms(200);
 	CHECK_EQ(vdp_nic_pause(rig.nic, 1000), 0);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	most = (end.tv_sec - begin.tv_sec) * 500 + (end.tv_nsec - begin.tv_nsec) / 2000000 + 1;
 	for (uint32_t queue = 0; queue < 4; queue += 2) {
-		CHECK(rig_used(&rig, queue) >= 80);
-		CHECK(rig_used(&rig, queue) <= 125);
+		CHECK(rig_used(&rig, queue) >= 40); /* fewer than 100: a busy machine makes it late */
+		CHECK(rig_used(&rig, queue) <= most);
 	}
-	stats = vdp_nic_worker_stats(rig.nic);
-	CHECK(rig_stat(&stats->sleeps) >= 80);
+	CHECK(rig_stat(&vdp_nic_worker_stats(rig.nic)->sleeps) >= 40);
 	rig_close(&rig);
 }
 

@@ -153,7 +153,7 @@ static void test_mergeable(void)
 }
 
 /* Too few buffers, or a buffer too short without mergeable ones: dropped, nothing consumed, the next fits. */
-static void test_no_room(uint64_t features)
+static void test_no_room(uint64_t features, uint32_t length)
 {
 	struct rig_conf conf = {.features = features};
 	struct rig rig;
@@ -161,7 +161,7 @@ static void test_no_room(uint64_t features)
 	rig_open(&rig, &conf);
 	rig_buffer(&rig, RIG_RX, 0, RX, 200);
 	rig_buffer(&rig, RIG_RX, 1, RX + 0x1000, 200);
-	send_plain(&rig, 0, TX, 389);
+	send_plain(&rig, 0, TX, length);
 	send_plain(&rig, 1, TX + 0x1000, 60);
 	go(&rig);
 	rig_wait_used(&rig, RIG_TX, 2);
@@ -170,7 +170,7 @@ static void test_no_room(uint64_t features)
 	CHECK_EQ(rig.ring[RIG_RX].used->ring[0].length, 72);
 	CHECK(rig_same(rig.mem + RX + 12, 60, 1));
 	CHECK_EQ(rig_stat(&vdp_nic_queue_stats(rig.nic, RIG_RX)->dropped), 1);
-	CHECK_EQ(rig_stat(&vdp_nic_queue_stats(rig.nic, RIG_TX)->bytes), 449);
+	CHECK_EQ(rig_stat(&vdp_nic_queue_stats(rig.nic, RIG_TX)->bytes), length + 60);
 	rig_close(&rig);
 }
 
@@ -205,7 +205,8 @@ int main(void)
 	test_indirect();
 	test_across_regions();
 	test_mergeable();
-	test_no_room(0);
+	test_no_room(0, 189);         /* one byte too long for a buffer */
+	test_no_room(RIG_F_MRG, 389); /* and for both */
 	test_longest();
 	return 0;
 }

@@ -204,7 +204,7 @@ def test_truncated_memory_is_let_go_of(serve: Serve, connect: Connect, neighbour
         os.ftruncate(memory.regions[0].mapping.fd, 0)
         for index in range(2):
             guest.stop_queue(index)
-        guest.channel.close()
+        guest.vanish()
     served.wait_state(State.IDLE)
     guest = connect(served)
     guest.start()
