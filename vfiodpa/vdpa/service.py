@@ -29,7 +29,7 @@ class Service:
     """Guests come and go; the device is theirs one after the other.
 
     As a context manager it gives everything back but the device itself. ``run`` serves in this thread,
-    ``start`` in a thread of its own. ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``.
+    ``start`` in a thread of its own. There ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``.
     """
 
     def __init__(
@@ -38,12 +38,13 @@ class Service:
         self.path = path
         self.datapath = Datapath(device)
         self._loop = Loop()
+        self._on_ready = on_ready
         self._thread: threading.Thread | None = None
         try:
             for fd, callback in self.datapath.events():
                 self._loop.watch(fd, partial(_without_events, callback))
             kind = Client if client else Server
-            self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready)
+            self._endpoint = kind(self._loop, path, self.datapath, on_ready=self._ready)
             self._endpoint.open()
         except BaseException:
             self.datapath.close()
@@ -52,6 +53,10 @@ class Service:
 
     def __repr__(self) -> str:
         return f"<Service {self.path}: {self.datapath!r}>"
+
+    def _ready(self, line: str) -> None:
+        """Said from the loop: who hears it may send a signal at once, and that must find its handler."""
+        self._loop.call_later(0, partial(self._on_ready, line))
 
     def run(self, *signals: signal.Signals) -> None:
         """Serve in this thread until ``stop`` or one of the signals (main thread only)."""
