@@ -6,7 +6,6 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -42,7 +41,6 @@ class Service:
         self.datapath = Datapath(device)
         self._loop = Loop()
         self._thread: threading.Thread | None = None
-        self._signals = ExitStack()
         self._opened = False
         try:
             for fd, callback in self.datapath.events():
@@ -58,13 +56,10 @@ class Service:
         return f"<Service {self.path}: {self.datapath!r}>"
 
     def run(self, *signals: signal.Signals) -> None:
-        """Serve in this thread until ``stop`` or one of the signals (main thread only).
-
-        The signals stay ours until ``close``: a second one must not cut the teardown short.
-        """
-        self._signals.enter_context(self._loop.stop_on(*signals))
+        """Serve in this thread until ``stop`` or one of the signals (main thread only)."""
         self._open()
-        self._loop.run()
+        with self._loop.stop_on(*signals):
+            self._loop.run()
 
     def start(self) -> Self:
         """Serve in a thread until ``stop`` or ``close``; returns the service, for ``with``."""
@@ -87,7 +82,6 @@ class Service:
         self.stop()
         self._endpoint.close()
         self.datapath.close()
-        self._signals.close()
         self._loop.close()
 
     def _open(self) -> None:
