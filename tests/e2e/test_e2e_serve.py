@@ -85,7 +85,7 @@ def test_sigterm_ends_it_in_every_state(
     state(server, ends)
     seconds = server.end()
     assert server.process.returncode == ExitCode.DONE, server.stderr
-    assert seconds < 2
+    assert seconds < 10  # at once, on a machine that does nothing else
     assert not server.path.exists()
     assert server.rest == ""
     assert server.report["schema"] == "vfiodpa.report/1"
@@ -161,7 +161,7 @@ def test_client_mode_comes_back_to_each_front_end(path: Path) -> None:
                 assert server.line() == f"connected to {path}\n"
                 guest.start()
                 move(guest, count=100)
-        assert server.end() < 2
+        assert server.end() < 10
         assert server.process.returncode == ExitCode.DONE
         assert server.rest == ""
 
