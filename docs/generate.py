@@ -62,7 +62,7 @@ def registers() -> str:
     text = (
         f"# Registers\n\n{NOTE}\n\n"
         "`nic.regs.common.queue_size` reads one, `vfiodpa show -r DEVICE` prints them.\n"
-        "Offsets in bytes, widths in bits; `ro` is read-only, `rc` is read-only and cleared by reading. "
+        "Offsets in bytes, widths in bits; `ro` is read-only, `rc` is read-only and cleared by reading.\n"
         "64 bits are two 32-bit accesses, low first.\n"
     )
     for block in BLOCKS:

@@ -298,20 +298,20 @@ def test_eventfds_are_made_non_blocking(guest: Peer, backend: FakeBackend) -> No
     assert not os.get_blocking(backend.call_fds[0] or -1)
 
 
-def test_queue_error_signals_the_error_fd(guest: Peer, backend: FakeBackend, warnings: Warnings) -> None:
+def test_queue_error_signals_the_error_fd(guest: Peer, backend: FakeBackend) -> None:
     err = guest.eventfd()
     assert guest.acked(R.SET_VRING_ERR, U64(value=1), [err])
     assert backend.frontend
     backend.frontend.queue_error(1, "a loop in its descriptors")
     backend.frontend.queue_error(0, "nobody listens")
     assert os.eventfd_read(err) == 1
-    assert warnings() == []  # the core has said it already
 
 
 def test_full_error_fd_does_not_block(guest: Peer, backend: FakeBackend) -> None:
     err = guest.eventfd()
     os.eventfd_write(err, 0xFFFFFFFFFFFFFFFE)
     assert guest.acked(R.SET_VRING_ERR, U64(value=1), [err])
+    os.set_blocking(err, True)  # the guest's end is the same open file
     assert backend.frontend
     backend.frontend.queue_error(1, "again")
 

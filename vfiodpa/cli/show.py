@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ExitCode
+from ..errors import ExitCode, Unsupported
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..pci.enumerate import PciEntry, network_functions
 from ..spec import features as spec
@@ -15,6 +16,8 @@ from ..spec.pci import ConfigHeader
 from ..vdpa.devices import open_nic
 from ..vdpa.nic import Nic
 from .output import print_folded, print_grid, print_json, print_table
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,11 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run_list(arguments: argparse.Namespace) -> ExitCode:
     """All devices that DEVICE could name."""
-    devices = [_soft_entry(), *(_pci_entry(entry) for entry in network_functions())]
+    devices = [_soft_entry()]
+    try:
+        devices += [_pci_entry(entry) for entry in network_functions()]
+    except Unsupported as error:
+        log.warning("%s", error)  # the software NIC is here all the same
     if arguments.json:
         print_json("list/1", {"devices": devices})
     else:

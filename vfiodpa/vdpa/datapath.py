@@ -136,7 +136,7 @@ class Datapath(Backend):
 
     def set_features(self, features: Feature) -> None:
         """Features that the guest accepted; refused while queues run."""
-        if extra := features & ~self.features:
+        if extra := int(features) & ~int(self.features):
             raise UsageError(f"features that were not offered: {', '.join(names(extra))}", device=self.device.name)
         if features != self._features and self.state is State.RUNNING:
             raise StateError("features cannot change while queues run", device=self.device.name)

@@ -121,8 +121,6 @@ class Vrings:
         # Again, because a core may drop it at a stop or reset, while front ends may send it only once.
         self._backend.set_call(ring.index, None if ring.call < 0 else ring.call)
         self._backend.set_kick(ring.index, kick)
-        if ring.call >= 0:  # ours since before a reset or a change of memory, and no longer the core's
-            self._backend.set_call(ring.index, ring.call)
         try:
             self._backend.start_queue(ring.index)
         except BaseException:
