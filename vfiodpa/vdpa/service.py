@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -41,6 +42,7 @@ class Service:
         self.datapath = Datapath(device)
         self._loop = Loop()
         self._thread: threading.Thread | None = None
+        self._signals = ExitStack()
         self._opened = False
         try:
             for fd, callback in self.datapath.events():
@@ -56,10 +58,13 @@ class Service:
         return f"<Service {self.path}: {self.datapath!r}>"
 
     def run(self, *signals: signal.Signals) -> None:
-        """Serve in this thread until ``stop`` or one of the signals (main thread only)."""
+        """Serve in this thread until ``stop`` or one of the signals (main thread only).
+
+        The signals stay ours until ``close``: a second one must not cut the teardown short.
+        """
+        self._signals.enter_context(self._loop.stop_on(*signals))
         self._open()
-        with self._loop.stop_on(*signals):
-            self._loop.run()
+        self._loop.run()
 
     def start(self) -> Self:
         """Serve in a thread until ``stop`` or ``close``; returns the service, for ``with``."""
@@ -82,6 +87,7 @@ class Service:
         self.stop()
         self._endpoint.close()
         self.datapath.close()
+        self._signals.close()
         self._loop.close()
 
     def _open(self) -> None:
