@@ -139,3 +139,4 @@ def test_v_explains_the_features_in_a_few_lines(path: Path) -> None:
     assert any(line.startswith("not offered, the device does not have it: NET_CSUM ") for line in lines)
     assert sum("offered" in line for line in lines) <= 5
     assert any("started, queues [0, 1]" in line for line in lines)
+    assert "doorbells of queues 0 1: ioeventfd (the function takes the kick eventfd itself)" in lines

@@ -17,7 +17,7 @@ from ..frontends.frontend import Backend, Frontend, Region, Ring
 from ..spec.features import NONE, Feature, names
 from ..spec.virtio_net import MAX_MTU
 from ..spec.virtio_pci import DeviceStatus
-from .doorbell import DoorbellChoice
+from .doorbell import DoorbellChoice, in_words
 from .guest_map import GuestMap, holds_part_of
 from .runner import Runner, Slot, drain
 
@@ -309,6 +309,8 @@ class Datapath(Backend):
         self._move(State.RUNNING)
         self._runner.start(self._features, queues)
         log.info("%s: started, queues %s, features %s", self.device.name, queues, " ".join(names(self._features)))
+        for choice, which in in_words(self.doorbells).items():
+            log.info("%s: doorbells of %s: %s", self.device.name, which, choice)
 
     def _halt(self, queue: int) -> None:
         """Take one queue from the device."""

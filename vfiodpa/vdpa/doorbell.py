@@ -7,6 +7,7 @@ else a C thread relays it. The choice and its reason are shown to the user.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -31,6 +32,14 @@ class DoorbellChoice:
 
     mode: DoorbellMode
     reason: str
+
+
+def in_words(choices: Mapping[int, DoorbellChoice]) -> dict[str, str]:
+    """For people: ``{'ioeventfd (why)': 'queues 0 1'}``."""
+    groups: dict[str, list[str]] = {}
+    for queue, choice in choices.items():
+        groups.setdefault(f"{choice.mode} ({choice.reason})", []).append(str(queue))
+    return {choice: f"queue{'s' * (len(queues) > 1)} {' '.join(queues)}" for choice, queues in groups.items()}
 
 
 class Doorbells:
