@@ -268,8 +268,7 @@ class VfioFunction(PciFunction):
             return
         self._quiesce()
         if self._irqs is not None:
-            self._irqs.disarm(vfio.PciIrq.ERR)
-            self._irqs.disarm(vfio.PciIrq.REQ)
+            self._irqs.disarm_all()
             self._config.close()
         for window in self._bars.values():
             window.close()
