@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vfiodpa._native import ffi, lib
+from tests.vfio.fds import link_of, open_fds, write_memory
 from vfiodpa.layout import Layout
 from vfiodpa.spec import iommufd, vfio
 from vfiodpa.spec.pci import CapId, ConfigHeaderLayout, MsixCap, Status
@@ -51,7 +51,7 @@ class Nic:
     unmappable: set[int] = field(default_factory=lambda: {PLAIN_BAR, 7})
     # state
     bound: int | None = None  # inode of the iommufd
-    opened: bool = False
+    granted: bool = False  # a device fd answers
     enabled: int = 0  # MSI-X vectors that were switched on together
     fds: dict[tuple[int, int], int] = field(default_factory=dict)  # inode of eventfds by (index, vector)
     bells: dict[tuple[int, int, int], int] = field(default_factory=dict)
@@ -60,6 +60,8 @@ class Nic:
 
     def config(self) -> bytes:
         header = ConfigHeaderLayout(vendor_id=0x1AF4, device_id=0x1041, status=Status.CAPABILITIES, capabilities=0x40)
+        if not self.vectors:
+            return ConfigHeaderLayout(vendor_id=0x1AF4, device_id=0x1041).pack()
         cap = MsixCap(cap_id=CapId.MSIX, control=self.vectors - 1, table=MSIX_BAR | PAGE, pba=MSIX_BAR | 0x2000)
         return header.pack() + cap.pack()
 
@@ -135,10 +137,8 @@ class FakeKernel:
 
     def open_fds(self) -> list[str]:
         """What is still open of the fake's."""
-        ours = {str(nic.fd) for nic in self.nics.values()}
-        entries = [entry for entry in Path("/proc/self/fd").iterdir() if entry.name not in ours]
-        links = [os.readlink(entry) for entry in entries if entry.is_symlink()]
-        return sorted(link for link in links if "memfd:fake" in link)
+        ours = {nic.fd for nic in self.nics.values()}
+        return sorted(link_of(fd) for fd in open_fds() if fd not in ours and self._stands_for(fd))
 
     def close(self) -> None:
         """Our own fds."""
@@ -165,20 +165,23 @@ class FakeKernel:
         elif name.startswith("vfio/devices/"):
             cdev = name.rpartition("/")[2]
             what = next(n for n in self.nics.values() if (self._sys(n) / "vfio-dev" / cdev).exists())
-            return self._device(what)
+            return self._device(what, granted=False)
         else:
             what = [int(name.removeprefix("vfio/").removeprefix("noiommu-")), None]
         return self._file(name, what)
 
     def is_container(self, fd: int) -> bool:
+        return isinstance(self._stands_for(fd), Space)
+
+    def _stands_for(self, fd: int) -> Any:
         try:
-            return isinstance(self.files.get(os.fstat(fd).st_ino), Space)
+            return self.files.get(os.fstat(fd).st_ino)
         except OSError:
-            return False
+            return None
 
     def open_device(self, nic: Nic) -> int:
-        """A device fd, as another process would hand it in."""
-        return self._device(nic)
+        """A device fd from a group, as another process would hand it in."""
+        return self._device(nic, granted=True)
 
     def _sys(self, nic: Nic) -> Path:
         return self.root / "sys/bus/pci/devices" / nic.address
@@ -188,12 +191,12 @@ class FakeKernel:
         self.files[os.fstat(fd).st_ino] = what
         return fd
 
-    def _device(self, nic: Nic) -> int:
+    def _device(self, nic: Nic, *, granted: bool) -> int:
         fd = self._file(nic.address, nic)
         os.ftruncate(fd, 9 << 40)
         nic.fd = os.dup(fd) if nic.fd < 0 else os.dup2(fd, nic.fd)
         os.pwrite(fd, nic.config(), 7 << 40)
-        nic.enabled, nic.bound = 0, None
+        nic.enabled, nic.bound, nic.granted = 0, None, granted
         nic.fds.clear()
         nic.bells.clear()
         return fd
@@ -245,11 +248,13 @@ class FakeKernel:
         nic = self.nics[address]
         if nic.group != group[0]:
             raise fail(errno.ENODEV)
-        return self._device(nic)
+        return self._device(nic, granted=True)
 
     # Device
 
     def _device_get_info(self, nic: Nic, head: vfio.DeviceInfo, _tail: bytearray) -> None:
+        if not nic.granted:
+            raise fail(errno.EINVAL)
         head.flags = vfio.DeviceFlag.PCI | (vfio.DeviceFlag.RESET if nic.has_reset else 0)
         head.num_regions, head.num_irqs = 9, 5
 
@@ -306,7 +311,7 @@ class FakeKernel:
     def _set_irq(self, nic: Nic, key: tuple[int, int], fd: int) -> None:
         nic.fds.pop(key, None)
         if fd != vfio.NO_FD:
-            if os.readlink(f"/proc/self/fd/{fd}") != "anon_inode:[eventfd]":
+            if link_of(fd) != "anon_inode:[eventfd]":
                 raise fail(errno.EINVAL)
             nic.fds[key] = fd
 
@@ -330,7 +335,7 @@ class FakeKernel:
         drivers = {(self._sys(n) / "driver").resolve().name for n in self.nics.values() if n.group == nic.group}
         if drivers - {"vfio-pci", "driver"}:
             raise fail(errno.EBUSY)
-        nic.bound = os.fstat(head.iommufd).st_ino
+        nic.bound, nic.granted = os.fstat(head.iommufd).st_ino, True
 
     def _device_attach_iommufd_pt(self, nic: Nic, head: vfio.AttachIommufdPt, _tail: bytearray) -> None:
         if nic.bound is None or head.pt_id not in self.files[nic.bound]:
@@ -378,7 +383,7 @@ class FakeKernel:
             raise fail(errno.ENOTTY)
         if head.ioas_id not in spaces:
             raise fail(errno.ENOENT)
-        if "memfd:" not in os.readlink(f"/proc/self/fd/{head.fd}"):
+        if "memfd:" not in link_of(head.fd):
             raise fail(errno.EINVAL)
         spaces[head.ioas_id].maps[head.iova] = (head.length, head.flags)
         spaces[head.ioas_id].by_file.append(head.start)
@@ -393,8 +398,3 @@ class FakeKernel:
         """Every address space that was made."""
         direct = [what for what in self.files.values() if isinstance(what, Space)]
         return direct + [space for what in self.files.values() if isinstance(what, dict) for space in what.values()]
-
-
-def write_memory(address: int, data: bytes) -> None:
-    """As the kernel writes into the caller's memory."""
-    assert lib.vdp_guest_copy_out(ffi.cast("void *", address), ffi.from_buffer(data), len(data)) == 0

@@ -152,7 +152,6 @@ def test_the_exempt_are_not_limited(
 def test_the_kernels_refusal(
     kernel: FakeKernel, function: VfioFunction, memory: Mapping, code: int, kind: type[VfiodpaError], text: str
 ) -> None:
-    kernel.map_file = False
     kernel.refuse = {"IOAS_MAP": code, "IOAS_MAP_FILE": code, "IOMMU_MAP_DMA": code}
     with pytest.raises(kind, match=text):
         function.dma.map(Iova(0), memory)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.vfio.conftest import BDF
 from tests.vfio.fake_kernel import HALF_BAR, MSIX_BAR, PAGE, PLAIN_BAR, VIRTIO_BAR, FakeKernel, Nic
+from tests.vfio.fds import open_fds
 from vfiodpa._native import lib
 from vfiodpa.errors import DeviceError, StateError, Unsupported
 from vfiodpa.pci.capabilities import capabilities
@@ -223,7 +224,7 @@ def test_diagnosis(nic: Nic) -> None:
 
 
 def test_closing_leaves_the_device_quiet_and_nothing_open(kernel: FakeKernel, nic: Nic, iommu: str) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_fds())
     fd = os.eventfd(0)
     function = VfioFunction(BDF, iommu=iommu)
     ConfigHeader(function.config).command = Command.MEMORY | Command.BUS_MASTER
@@ -237,7 +238,7 @@ def test_closing_leaves_the_device_quiet_and_nothing_open(kernel: FakeKernel, ni
     assert kernel.log[mark:].index("DEVICE_IOEVENTFD") < kernel.log[mark:].index("DEVICE_SET_IRQS")
     assert nic.peek(7, 4, 2) == Command.MEMORY
     assert (nic.fds, nic.bells, nic.enabled) == ({}, {}, 0)
-    assert len(os.listdir("/proc/self/fd")) == before + 1  # the fake's own look into the device
+    assert len(open_fds()) == before + 1  # the fake's own look into the device
     for use in (lambda: function.bar(0), lambda: bar.read(0, 8), lambda: function.config.read(0, 8), function.reset):
         with pytest.raises(StateError, match="closed"):
             use()
@@ -271,7 +272,7 @@ def test_from_the_fd_of_a_character_device(kernel: FakeKernel, nic: Nic) -> None
 
 def test_from_the_fd_of_a_group(kernel: FakeKernel, nic: Nic) -> None:
     with VfioFunction(BDF, iommu="type1"):
-        container = next(fd for fd in map(int, os.listdir("/proc/self/fd")) if kernel.is_container(fd))
+        container = next(fd for fd in open_fds() if kernel.is_container(fd))
         device = kernel.open_device(nic)
         domain = VfioDomain(Type1(fd=os.dup(container)))
         with VfioFunction.from_fds(BDF, device, domain) as function:
@@ -281,7 +282,7 @@ def test_from_the_fd_of_a_group(kernel: FakeKernel, nic: Nic) -> None:
 
 def test_a_handed_in_fd_is_closed_when_it_cannot_be_used(kernel: FakeKernel, nic: Nic) -> None:
     kernel.refuse["DEVICE_ATTACH_IOMMUFD_PT"] = 98
-    device = kernel.open_device(nic)
+    device = os.open(kernel.root / "dev/vfio/devices/vfio0", os.O_RDWR)
     domain = VfioDomain(Iommufd())
     with pytest.raises(DeviceError, match="EADDRINUSE"):
         VfioFunction.from_fds(BDF, device, domain)

@@ -94,7 +94,7 @@ def test_what_is_no_eventfd_is_named(nic: Nic) -> None:
 def test_a_kernel_that_refuses(kernel: FakeKernel, noresize: bool) -> None:
     kernel.add(Nic(BDF, group=7, noresize=noresize))
     kernel.refuse["DEVICE_SET_IRQS"] = 12
-    with pytest.raises(DeviceError, match="cannot switch MSI-X on.*ENOMEM"), VfioFunction(BDF) as function:
+    with pytest.raises(DeviceError, match=r"cannot switch MSI-X on.*ENOMEM"), VfioFunction(BDF) as function:
         function.set_irq(0, 0)
 
 

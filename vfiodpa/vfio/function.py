@@ -255,7 +255,7 @@ class VfioFunction(PciFunction):
             command, status = header.command, header.status & _ERRORS
         except (VfiodpaError, OSError) as error:
             return f"its configuration space cannot be read: {error}"
-        found = [f"PCI status {status!s}"] if status else []
+        found = [f"PCI status {status.name}"] if status else []
         if not command & Command.BUS_MASTER:
             found.append("Bus Master is off")
         if not command & Command.MEMORY:
