@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Self
 
 from ..drivers.device import VdpaDevice
-from ..errors import ExitCode, LimitError
+from ..errors import DeviceGone, ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
-from ..vdpa.devices import open_nic
+from ..vdpa.devices import Access, open_nic
 from ..vdpa.report import write_report
 from ..vdpa.service import Service
 from .output import print_json
+from .words import add_access
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,9 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
-    """``--socket``, ``--client``, ``--report``."""
+    """``--socket``, ``--iommu``, ``--client``, ``--report``."""
     parser.add_argument("-s", "--socket", type=Path, required=True, metavar="PATH", help="vhost-user socket")
+    add_access(parser)
     parser.add_argument("--client", action="store_true", help="connect to PATH instead of listening on it")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write all counters as JSON at exit, and at SIGUSR1"
@@ -80,7 +82,7 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with StopSignals() as signals, open_nic(arguments.device) as nic:
+    with StopSignals() as signals, open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
         device = nic.device
         _log_features(device)
 
@@ -94,8 +96,11 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
             if arguments.report:
                 signal.signal(signal.SIGUSR1, lambda *_: _report_now(device, arguments.report))
             signals.serve(service)
+            taken = service.wanted_back
         if arguments.report:
             write_report(device, arguments.report)
+    if taken:
+        raise DeviceGone("it was given back", device=device.name, cause="somebody unbinds or unplugs it")
     return ExitCode.DONE
 
 

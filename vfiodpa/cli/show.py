@@ -8,14 +8,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ExitCode, Unsupported
+from ..errors import ExitCode, Unsupported, VfiodpaError
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..pci.enumerate import PciEntry, network_functions
+from ..pci.sysfs import SysfsFunction
 from ..spec import features as spec
 from ..spec.pci import ConfigHeader
-from ..vdpa.devices import open_nic
+from ..vdpa.devices import Access, open_nic
 from ..vdpa.nic import Nic
+from ..vfio.group import check_ready
 from .output import print_folded, print_grid, print_json, print_table
+from .words import add_access
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,10 @@ log = logging.getLogger(__name__)
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     """``show --registers`` adds every readable register."""
     if verb == "show":
+        add_access(parser)
+        parser.add_argument(
+            "--unsafe-noiommu", action="store_true", help="also without an IOMMU: registers only, nothing is mapped"
+        )
         parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
 
 
@@ -53,13 +60,22 @@ def _pci_entry(entry: PciEntry) -> dict[str, Any]:
         "driver": entry.driver,
         "iommu_group": entry.iommu_group,
         "interfaces": list(entry.interfaces),
-        "obstacle": "PCI functions through VFIO are not in this version",
+        "obstacle": _obstacle(entry),
     }
+
+
+def _obstacle(entry: PciEntry) -> str:
+    """What keeps it from being opened, and the command that mends it; empty: nothing that can be seen from here."""
+    try:
+        check_ready(SysfsFunction(entry.address))
+    except VfiodpaError as error:
+        return f"{error.what}; try: {error.remedy}" if error.remedy else error.what
+    return ""
 
 
 def run_show(arguments: argparse.Namespace) -> ExitCode:
     """One device in full."""
-    with open_nic(arguments.device) as nic:
+    with open_nic(arguments.device, access=Access(arguments.iommu, arguments.unsafe_noiommu)) as nic:
         body = describe(nic)
         if arguments.json:
             print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
@@ -100,12 +116,13 @@ def describe(nic: Nic) -> dict[str, Any]:
             "resume a queue where it stood": nic.device.can_restore_state,
             "announce a guest (RARP)": nic.device.can_announce,
         },
+        "iommu": {"kind": nic.function.dma.kind, "reason": nic.function.dma.reason},
         "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
     }
 
 
 def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> None:
-    pci, features, queues = body["pci"], body["features"], body["queues"]
+    pci, features, queues, iommu = body["pci"], body["features"], body["queues"], body["iommu"]
     pairs = body["queue_pairs"]
     can = [name for name, able in body["can"].items() if able]
     cannot = [name for name, able in body["can"].items() if not able]
@@ -114,6 +131,7 @@ def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> No
         ("PCI", f"{pci['id']}, subsystem {pci['subsystem']}, revision {pci['revision']}, {pci['vectors']} vectors"),
         ("config", ", ".join(_config_words(body["config"]))),
         ("queues", f"{pairs} pair{'s' * (pairs > 1)}, up to {max(q['size_max'] for q in queues)} entries"),
+        ("IOMMU", " ".join(word for word in (iommu["kind"], iommu["reason"] and f"({iommu['reason']})") if word)),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
         ("can", ", ".join(can)),
         ("cannot", ", ".join(cannot)),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from ..drivers.device import VdpaDevice
-from ..errors import StateError
+from ..errors import StateError, Unsupported
 from ..frontends.loop import Loop
 from ..frontends.vhost_user.client import Client
 from ..frontends.vhost_user.server import Server
@@ -38,6 +38,12 @@ class Service:
     def __init__(
         self, device: VdpaDevice, path: Path, *, client: bool = False, on_ready: Callable[[str], None] = log_ready
     ) -> None:
+        if not device.function.dma.isolates:
+            raise Unsupported(
+                "no guest is served without an IOMMU",
+                device=device.name,
+                cause="the guest's descriptors could make the device reach all of this machine's memory",
+            )
         self.path = path
         self.datapath = Datapath(device)
         self._loop = Loop()
@@ -46,7 +52,7 @@ class Service:
         self._opened = False
         try:
             for fd, callback in self.datapath.events():
-                self._loop.watch(fd, partial(_without_events, callback))
+                self._loop.watch(fd, partial(self._on_event, callback))
             kind = Client if client else Server
             self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready)
         except BaseException:
@@ -57,8 +63,18 @@ class Service:
     def __repr__(self) -> str:
         return f"<Service {self.path}: {self.datapath!r}>"
 
+    @property
+    def wanted_back(self) -> bool:
+        """Did it end because somebody unbinds or unplugs the device? That waits until the device is closed."""
+        return self.datapath.wanted_back
+
+    def _on_event(self, callback: Callable[[], None], _events: int) -> None:
+        callback()
+        if self.wanted_back:
+            self._loop.stop()
+
     def run(self, *signals: signal.Signals) -> None:
-        """Serve in this thread until ``stop`` or one of the signals (main thread only).
+        """Serve in this thread until ``stop``, one of the signals (main thread only) or ``wanted_back``.
 
         The signals stay ours until ``close``: a second one must not cut the teardown short.
         """
@@ -105,7 +121,3 @@ class Service:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _without_events(callback: Callable[[], None], _events: int) -> None:
-    callback()

@@ -1,0 +1,91 @@
+"""One PCI function as sysfs shows it. Nothing is cached: drivers come and go."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ..errors import UsageError
+
+SYSFS = Path("/sys")
+
+_ADDRESS = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", re.IGNORECASE)
+
+
+def is_address(text: str) -> bool:
+    """Does it look like a PCI address, long (0000:3b:00.2) or short (3b:00.2)?"""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def normalise(text: str) -> str:
+    """The long form in lower case; raises ``UsageError`` for what is no PCI address."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no PCI address", cause="it looks like 0000:3b:00.2 or 3b:00.2")
+    domain, bus, device, function = match.groups()
+    return f"{domain or '0000'}:{bus}:{device}.{function}".lower()
+
+
+@dataclass(frozen=True, slots=True)
+class SysfsFunction:
+    """``address`` in the long form."""
+
+    address: str
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """From a PCI address in either form."""
+        return cls(normalise(text))
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return SYSFS / "bus/pci/devices" / self.address
+
+    @property
+    def exists(self) -> bool:
+        """Is the function there?"""
+        return self.path.exists()
+
+    @property
+    def driver(self) -> str:
+        """The kernel driver that it is bound to; empty: none."""
+        return _link_name(self.path / "driver")
+
+    @property
+    def has_vfio(self) -> bool:
+        """Does a VFIO driver (vfio-pci or a vendor's) have it?"""
+        return (self.path / "vfio-dev").is_dir() or "vfio" in self.driver
+
+    @property
+    def cdev(self) -> str:
+        """Name of its VFIO character device (``vfio0``); empty where the kernel makes none."""
+        found = sorted(entry.name for entry in (self.path / "vfio-dev").glob("vfio*"))
+        return found[0] if found else ""
+
+    @property
+    def group(self) -> int | None:
+        """Number of its IOMMU group."""
+        name = _link_name(self.path / "iommu_group")
+        return int(name) if name else None
+
+    @property
+    def is_noiommu(self) -> bool:
+        """Is its group VFIO's make-believe one for functions without an IOMMU?"""
+        name = self.path / "iommu_group/name"
+        return name.exists() and name.read_text().strip() == "vfio-noiommu"
+
+    @property
+    def members(self) -> list[SysfsFunction]:
+        """All functions of its IOMMU group, itself included."""
+        return [
+            SysfsFunction(entry.name)
+            for entry in sorted((self.path / "iommu_group/devices").glob("*"))
+            if is_address(entry.name)
+        ]
+
+
+def _link_name(link: Path) -> str:
+    return link.resolve().name if link.exists() else ""
