@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from vfiodpa.errors import VfiodpaError
-from vfiodpa.guest.channel import Channel, Message
+from vfiodpa.guest.channel import Channel, Message, PeerClosed
 from vfiodpa.layout import Layout
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.vhost_user import (
@@ -40,6 +40,7 @@ class FakeBackend:
         self.fds: list[int] = []
         self.refuse: set[Request] = set()
         self.mute: set[Request] = set()
+        self.hang_up: set[Request] = set()
         self.positions: dict[int, int] = {}
         self.status = 0
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -58,6 +59,10 @@ class FakeBackend:
         for fd in self.fds:
             os.close(fd)
         assert not self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait until the connection is over."""
+        self._thread.join(5)
 
     # What was heard
 
@@ -93,6 +98,8 @@ class FakeBackend:
         self.heard.append(message)
         self.fds += message.fds
         request = Request(message.request)
+        if request in self.hang_up:
+            raise PeerClosed("on demand")
         if request in self.mute:
             return
         if request is Request.SET_STATUS:

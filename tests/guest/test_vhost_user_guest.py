@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,12 @@ import pytest
 
 from tests.guest.fake_backend import FakeBackend
 from vfiodpa.errors import FeaturesRefused, StateError, Unsupported, UsageError
-from vfiodpa.guest.channel import PeerTimeout, RequestRefused
+from vfiodpa.guest.channel import Channel, PeerClosed, PeerTimeout, RequestRefused
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.vhost_user import VhostUserGuest
 from vfiodpa.memory import PAGE_SIZE
 from vfiodpa.spec.features import Feature
-from vfiodpa.spec.vhost_user import U64, Protocol, Request, VringAddr, VringState
+from vfiodpa.spec.vhost_user import U64, BackendRequest, Protocol, Request, VringAddr, VringState
 from vfiodpa.spec.virtio_pci import DeviceStatus
 
 SIZE = 1024 * PAGE_SIZE
@@ -180,6 +181,40 @@ def test_stalled_back_end(backend: FakeBackend, guest: VhostUserGuest) -> None:
     guest.channel.timeout = 0.05
     with pytest.raises(PeerTimeout, match="GET_VRING_BASE"):
         guest.stop()
+
+
+def test_close_stops_first(backend: FakeBackend) -> None:
+    with VhostUserGuest(backend.path) as guest:
+        guest.start()
+    assert backend.names()[-3:] == ["GET_VRING_BASE", "GET_VRING_BASE", "SET_STATUS"]
+
+
+def test_vanish_says_nothing(backend: FakeBackend) -> None:
+    guest = VhostUserGuest(backend.path)
+    guest.start()
+    mark = len(backend.heard)
+    guest.vanish()
+    guest.close()
+    backend.join()
+    assert len(backend.heard) == mark
+
+
+def test_back_end_that_dies(backend: FakeBackend, guest: VhostUserGuest) -> None:
+    guest.start()
+    backend.hang_up.add(Request.SET_VRING_ENABLE)
+    with pytest.raises(PeerClosed):
+        guest.stop()
+
+
+def test_requests_of_the_back_end(tmp_path: Path) -> None:
+    protocol = Protocol.REPLY_ACK | Protocol.BACKEND_REQ
+    with FakeBackend(tmp_path / "s", protocol=protocol) as backend, VhostUserGuest(backend.path) as guest:
+        assert guest.requests() == []
+        handed = next(message for message in backend.heard if message.request == Request.SET_BACKEND_REQ_FD)
+        with Channel(socket.socket(fileno=os.dup(handed.fds[0])), "back end", 2) as back:
+            back.send(BackendRequest.CONFIG_CHANGE_MSG, need_reply=True)
+            assert [message.request for message in guest.requests(2)] == [BackendRequest.CONFIG_CHANGE_MSG]
+            assert back.recv().u64 == 0
 
 
 def test_fds_are_given_back(backend: FakeBackend) -> None:

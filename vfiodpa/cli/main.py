@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("list", show, "list devices and what stands in their way"),
         ("show", show, "show one device: identity, registers, features, queues"),
     ):
-        sub = verbs.add_parser(verb, help=text, description=text.capitalize() + ".", epilog=EPILOG)
+        sub = verbs.add_parser(verb, help=text, description=text[:1].upper() + text[1:] + ".", epilog=EPILOG)
         sub.add_argument("-j", "--json", action="store_true", help="JSON on standard output")
         sub.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: each message)")
         if verb in ("serve", "show"):

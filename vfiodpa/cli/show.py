@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ExitCode
-from ..frontends.vhost_user.offer import explain
+from ..errors import ExitCode, Unsupported
+from ..frontends.vhost_user.offer import by_reason, explain
 from ..pci.enumerate import PciEntry, network_functions
 from ..spec import features as spec
 from ..spec.pci import ConfigHeader
 from ..vdpa.devices import open_nic
 from ..vdpa.nic import Nic
-from .output import print_json, print_table
+from .output import print_folded, print_grid, print_json, print_table
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,11 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run_list(arguments: argparse.Namespace) -> ExitCode:
     """All devices that DEVICE could name."""
-    devices = [_soft_entry(), *(_pci_entry(entry) for entry in network_functions())]
+    devices = [_soft_entry()]
+    try:
+        devices += [_pci_entry(entry) for entry in network_functions()]
+    except Unsupported as error:
+        log.warning("%s", error)  # the software NIC is here all the same
     if arguments.json:
         print_json("list/1", {"devices": devices})
     else:
@@ -54,12 +61,13 @@ def run_show(arguments: argparse.Namespace) -> ExitCode:
     """One device in full."""
     with open_nic(arguments.device) as nic:
         body = describe(nic)
-        if arguments.registers:
-            body["registers"] = nic.regs.dump()
         if arguments.json:
-            print_json("show/1", body)
-        else:
-            _print_device(body)
+            print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
+            return ExitCode.DONE
+        _print_device(body, by_reason(explain(nic.features.device, nic.features.guest)))
+        if arguments.registers:
+            for name, block in nic.regs:
+                print(f"\n{name}: {block!r}")
     return ExitCode.DONE
 
 
@@ -96,32 +104,38 @@ def describe(nic: Nic) -> dict[str, Any]:
     }
 
 
-def _print_device(body: dict[str, Any]) -> None:
-    config = ", ".join(f"{k} {v}" for k, v in body["config"].items() if v is not None)
-    pci, features = body["pci"], body["features"]
-    lines: list[tuple[str, str]] = [
+def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> None:
+    pci, features, queues = body["pci"], body["features"], body["queues"]
+    pairs = body["queue_pairs"]
+    can = [name for name, able in body["can"].items() if able]
+    cannot = [name for name, able in body["can"].items() if not able]
+    print_grid(
         ("device", f"{body['device']}, driver {body['driver']}"),
         ("PCI", f"{pci['id']}, subsystem {pci['subsystem']}, revision {pci['revision']}, {pci['vectors']} vectors"),
-        ("config", config),
-        ("queues", f"{body['queue_pairs']} pairs, up to {max(q['size_max'] for q in body['queues'])} entries"),
+        ("config", ", ".join(_config_words(body["config"]))),
+        ("queues", f"{pairs} pair{'s' * (pairs > 1)}, up to {max(q['size_max'] for q in queues)} entries"),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
-        *((name, "yes" if able else "no") for name, able in body["can"].items()),
+        ("can", ", ".join(can)),
+        ("cannot", ", ".join(cannot)),
         ("device offers", " ".join(features["device"])),
-        ("guest is offered", " ".join(features["guest"])),
-    ]
-    print_table(["", ""], [[name, value] for name, value in lines])
+        ("guest gets", " ".join(features["guest"])),
+    )
     print("\nnot offered to a guest:")
-    reasons: dict[str, list[str]] = {}
-    for name, why in features["not_offered"].items():
-        reasons.setdefault(why, []).append(name)
-    print_table(["", ""], [[f"{why}:", " ".join(names)] for why, names in reasons.items()])
-    for block, values in body.get("registers", {}).items():
-        print(f"\n{block}:")
-        print_table(["REGISTER", "VALUE"], [[name, _value(value)] for name, value in values.items()])
+    for why, names in not_offered.items():
+        print_folded(f"{why}:", indent=2)
+        print_folded(" ".join(names), indent=6)
 
 
-def _value(value: int | list[int]) -> str:
-    return " ".join(f"{v:#x}" for v in value[:16]) if isinstance(value, list) else f"{value:#x}"
+def _config_words(config: dict[str, Any]) -> list[str]:
+    """What the device tells of itself; fields that it does not have are left out."""
+    shown: dict[str, Callable[[Any], str]] = {
+        "mac": str,
+        "link_up": lambda up: f"link {'up' if up else 'down'}",
+        "mtu": lambda mtu: f"MTU {mtu}",
+        "max_queue_pairs": lambda pairs: f"{pairs} queue pairs",
+        "speed": lambda speed: f"{speed} Mbit/s",
+    }
+    return [word(config[name]) for name, word in shown.items() if config[name] is not None]
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], ExitCode]] = {"list": run_list, "show": run_show}

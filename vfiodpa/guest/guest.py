@@ -15,7 +15,7 @@ from .memory import GuestMemory
 from .queue import DriverQueue
 
 # What our driver half makes use of; ``start`` negotiates those that are offered unless told otherwise.
-USEFUL = Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC
+USEFUL = Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC | Feature.NET_MQ
 
 
 class Guest(ABC):
@@ -57,6 +57,13 @@ class Guest(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop, disconnect and free the memory; harmless when already closed."""
+
+    @property
+    def summary(self) -> str:
+        """Queues and features, for people."""
+        if not self.queues:
+            return "not started"
+        return f"{len(self.queues)} queues, features {' '.join(names(self.negotiated))}"
 
     def choose(self, features: Feature | None) -> Feature:
         """Features to negotiate; raises when the other side or our driver half lacks one."""

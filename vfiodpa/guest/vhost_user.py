@@ -19,7 +19,7 @@ from .._native import ffi, lib
 from ..errors import FeaturesRefused, StateError, UsageError, VfiodpaError, check
 from ..memory import Gpa
 from ..pci.function import Doorbell
-from ..spec.features import Feature
+from ..spec.features import NONE, Feature
 from ..spec.vhost_user import (
     TABLE_SLOTS,
     TRANSPORT_BITS,
@@ -90,7 +90,8 @@ class VhostUserGuest(Guest):
         self.name = str(path)
         self.queues: list[DriverQueue] = []
         self._wires: list[_Wires] = []
-        self._negotiated = Feature(0)
+        self._negotiated = NONE
+        self._running = False
         self._told: list[GuestRegion] = []  # regions that the back end has
         self.backend_requests: Channel | None = None
         self.channel = (FrontendChannel.accept if listen else FrontendChannel.connect)(path, timeout)
@@ -127,7 +128,7 @@ class VhostUserGuest(Guest):
             self.channel.command(Request.SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
 
     def __repr__(self) -> str:
-        return f"<VhostUserGuest {self.name} {len(self.queues)} queues, {self.negotiated!r}>"
+        return f"<VhostUserGuest {self.name}: {self.summary}>"
 
     # What was agreed
 
@@ -163,6 +164,7 @@ class VhostUserGuest(Guest):
         for index in range(2 * pairs):
             self._add_queue(index, size, base)
             self.start_queue(index)
+        self._running = True
         for queue in self.queues:
             self.enable_queue(queue.index, True)
         if self.protocol & Protocol.STATUS:
@@ -185,6 +187,7 @@ class VhostUserGuest(Guest):
         self.channel.command(Request.SET_STATUS, U64(value=status))
 
     def stop(self) -> list[int]:
+        self._running = False  # also when it fails: close does not try again
         for queue in self.queues:
             queue.release()
             self.enable_queue(queue.index, False)
@@ -198,6 +201,16 @@ class VhostUserGuest(Guest):
         self.channel.command(Request.RESET_DEVICE)
 
     def close(self) -> None:
+        if self._running:
+            try:
+                self.stop()
+            except VfiodpaError as error:
+                log.warning("%s", error)
+        self.vanish()
+
+    def vanish(self) -> None:
+        """Disconnect without a word, as a guest that is killed, and free everything."""
+        self._running = False
         for queue in self.queues:
             queue.release()
         self.channel.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyudev
 
+from ..errors import Unsupported
 from ..spec.virtio_pci import DEVICE_TYPE_NET, MODERN_ID_BASE, TRANSITIONAL_NET, VENDOR_ID
 
 NETWORK_CLASS = 0x02
@@ -30,8 +31,11 @@ class PciEntry:
 
 
 def network_functions() -> list[PciEntry]:
-    """All PCI network controllers, by address."""
-    context = pyudev.Context()
+    """All PCI network controllers, by address. Raises ``Unsupported`` where libudev is not installed."""
+    try:
+        context = pyudev.Context()
+    except ImportError as error:
+        raise Unsupported("cannot list PCI functions", cause=str(error), remedy="apt-get install libudev1") from error
     found = [_entry(device) for device in context.list_devices(subsystem="pci") if _is_candidate(device)]
     return sorted(found, key=lambda entry: entry.address)
 

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -29,7 +30,8 @@ class Service:
     """Guests come and go; the device is theirs one after the other.
 
     As a context manager it gives everything back but the device itself. ``run`` serves in this thread,
-    ``start`` in a thread of its own. ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``.
+    ``start`` in a thread of its own. ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``, once
+    the service runs: who reads it may at once connect, or send the signal that ends it.
     """
 
     def __init__(
@@ -39,11 +41,15 @@ class Service:
         self.datapath = Datapath(device)
         self._loop = Loop()
         self._thread: threading.Thread | None = None
+        self._signals = ExitStack()
+        self._on_ready = on_ready
+        self._runs = False
+        self._held: list[str] = []  # lines from before it ran
         try:
             for fd, callback in self.datapath.events():
                 self._loop.watch(fd, partial(_without_events, callback))
             kind = Client if client else Server
-            self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready)
+            self._endpoint = kind(self._loop, path, self.datapath, on_ready=self._ready)
             self._endpoint.open()
         except BaseException:
             self.datapath.close()
@@ -54,16 +60,22 @@ class Service:
         return f"<Service {self.path}: {self.datapath!r}>"
 
     def run(self, *signals: signal.Signals) -> None:
-        """Serve in this thread until ``stop`` or one of the signals (main thread only)."""
-        with self._loop.stop_on(*signals):
-            self._loop.run()
+        """Serve in this thread until ``stop`` or one of the signals (main thread only).
 
-    def start(self) -> None:
-        """Serve in a thread until ``stop`` or ``close``."""
+        The signals stay ours until ``close``: a second one must not cut the teardown short.
+        """
+        self._signals.enter_context(self._loop.stop_on(*signals))
+        self._say_ready()
+        self._loop.run()
+
+    def start(self) -> Self:
+        """Serve in a thread until ``stop`` or ``close``; returns the service, for ``with``."""
         if self._thread is not None:
             raise StateError("the service runs already", device=str(self.path))
+        self._say_ready()
         self._thread = threading.Thread(target=self._loop.run, name=f"vfiodpa {self.path.name}")
         self._thread.start()
+        return self
 
     def stop(self) -> None:
         """End ``run`` or the thread; guests stay attached until ``close``."""
@@ -77,7 +89,19 @@ class Service:
         self.stop()
         self._endpoint.close()
         self.datapath.close()
+        self._signals.close()
         self._loop.close()
+
+    def _ready(self, line: str) -> None:
+        if self._runs:
+            self._on_ready(line)
+        else:
+            self._held.append(line)
+
+    def _say_ready(self) -> None:
+        self._runs = True
+        while self._held:
+            self._on_ready(self._held.pop(0))
 
     def __enter__(self) -> Self:
         return self
