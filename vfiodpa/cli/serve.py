@@ -37,7 +37,7 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with open_nic(arguments.device) as nic:
+    with open_nic(arguments.device, driver=arguments.driver) as nic:
         device = nic.device
         _log_features(device)
 
@@ -50,9 +50,12 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
         with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
             if arguments.report:
                 signal.signal(signal.SIGUSR1, lambda *_: write_report(device, arguments.report))
-            service.run(signal.SIGTERM, signal.SIGINT)
-        if arguments.report:
-            write_report(device, arguments.report)
+            try:
+                service.run(signal.SIGTERM, signal.SIGINT)
+            finally:
+                service.close()
+                if arguments.report:
+                    write_report(device, arguments.report)
     return ExitCode.DONE
 
 

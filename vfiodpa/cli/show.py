@@ -59,7 +59,7 @@ def _pci_entry(entry: PciEntry) -> dict[str, Any]:
 
 def run_show(arguments: argparse.Namespace) -> ExitCode:
     """One device in full."""
-    with open_nic(arguments.device) as nic:
+    with open_nic(arguments.device, driver=arguments.driver) as nic:
         body = describe(nic)
         if arguments.json:
             print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))

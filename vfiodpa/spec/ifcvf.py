@@ -1,8 +1,8 @@
 """Vendor registers of Intel's FPGA virtio NICs (IFCVF): the live-migration (LM) block in BAR 4.
 
-No specification of them is public. What is known comes from two drivers, DPDK's (``ifc``) and Linux's
-(``ifcvf``, 6.12), which agree on the identity, on the first pair's states and on the place of the log,
-and disagree on where the states of further queues are and on which half of them counts.
+Ref: DPDK, drivers/vdpa/ifc; Linux 6.12, drivers/vdpa/ifcvf. No specification is public. The two agree on
+the identity and on the first pair's states; they disagree on where the states of further queues are and
+on which half of them counts.
 """
 
 from __future__ import annotations
