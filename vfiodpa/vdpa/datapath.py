@@ -286,7 +286,7 @@ class Datapath(Backend):
         self._stop()
         self._move(State.FAILED)
         whose = self._frontend.name if self._frontend is not None else "no guest"
-        log.warning("%s: stopped: %s", whose, reason)
+        log.warning("%s (%s): stopped: %s", self.device.name, whose, reason)
         if self._frontend is not None:
             for queue in queues:
                 self._frontend.queue_error(queue, reason)
