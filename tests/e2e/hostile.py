@@ -37,13 +37,17 @@ class RawQueue:
 
     def offer(self, *heads: int) -> None:
         """Make chains available."""
-        for head in heads:
-            self.memory.write(self.queue.driver + 4 + 2 * (self.next % self.size), struct.pack("<H", head))
-            self.next = (self.next + 1) & 0xFFFF
-        self.memory.store16(self.queue.avail_idx_gpa, self.next)
+        self.enter(*heads)
+        self.next = (self.next + len(heads)) & 0xFFFF
+        self.jump(0)
+
+    def enter(self, *heads: int) -> None:
+        """Write the next available entries; the index stays."""
+        for at, head in enumerate(heads, self.next):
+            self.memory.write(self.queue.driver + 4 + 2 * (at % self.size), struct.pack("<H", head))
 
     def jump(self, by: int) -> None:
-        """Move the available index without an entry."""
+        """Move the available index by any number, entries or not."""
         self.memory.store16(self.queue.avail_idx_gpa, (self.next + by) & 0xFFFF)
 
     @property

@@ -7,15 +7,19 @@ import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from ..drivers.device import VdpaDevice
-from ..errors import ExitCode
+from ..errors import ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..vdpa.devices import open_nic
 from ..vdpa.report import write_report
+from ..vdpa.service import Service
 from .output import print_json
 
 log = logging.getLogger(__name__)
+
+STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,45 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write all counters as JSON at exit, and at SIGUSR1"
     )
+
+
+class StopSignals:
+    """From the first moment to the last, SIGTERM and SIGINT ask for the end and tear nothing apart.
+
+    No signal mask: the threads of libraries would still take the signal.
+    """
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._asked = False
+
+    def __enter__(self) -> Self:
+        self._previous = {number: signal.signal(number, self._stop) for number in STOP}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        self._asked = True
+        if self._service is not None:
+            self._service.stop()
+
+    def serve(self, service: Service) -> None:
+        """Run the service until a signal, also when one came before."""
+        self._service = service
+        if self._asked:
+            service.stop()
+        service.run(*STOP)
+
+
+def _report_now(device: VdpaDevice, path: Path) -> None:
+    """At a signal: guests do not suffer from a full disk."""
+    try:
+        write_report(device, path)
+    except LimitError as error:
+        log.warning("%s", error)
 
 
 def _log_features(device: VdpaDevice) -> None:
@@ -37,7 +80,7 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with open_nic(arguments.device, driver=arguments.driver) as nic:
+    with StopSignals() as signals, open_nic(arguments.device, driver=arguments.driver) as nic:
         device = nic.device
         _log_features(device)
 
@@ -49,9 +92,9 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
 
         with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
             if arguments.report:
-                signal.signal(signal.SIGUSR1, lambda *_: write_report(device, arguments.report))
+                signal.signal(signal.SIGUSR1, lambda *_: _report_now(device, arguments.report))
             try:
-                service.run(signal.SIGTERM, signal.SIGINT)
+                signals.serve(service)
             finally:
                 service.close()
                 if arguments.report:

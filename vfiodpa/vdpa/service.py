@@ -32,8 +32,9 @@ class Service:
     """Guests come and go; the device is theirs one after the other.
 
     As a context manager it gives everything back but the device itself. ``run`` serves in this thread,
-    ``start`` in a thread of its own. ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``, once
-    the service runs: who reads it may at once connect, or send the signal that ends it.
+    ``start`` in a thread of its own; the socket is there from then on, and raises what stands in its way.
+    ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``: who reads it may at once connect, or send
+    the signal that ends it.
 
     A device that is gone, or wanted back, ends the service: its guest is disconnected, ``lost`` says why
     and ``run`` raises it.
@@ -48,15 +49,12 @@ class Service:
         self._loop = Loop()
         self._thread: threading.Thread | None = None
         self._signals = ExitStack()
-        self._on_ready = on_ready
-        self._runs = False
-        self._held: list[str] = []  # lines from before it ran
+        self._opened = False
         try:
             for fd, callback in self.datapath.events():
                 self._loop.watch(fd, partial(_without_events, callback))
             kind = Client if client else Server
-            self._endpoint = kind(self._loop, path, self.datapath, on_ready=self._ready)
-            self._endpoint.open()
+            self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready)
             self._check()
         except BaseException:
             self.datapath.close()
@@ -72,7 +70,7 @@ class Service:
         The signals stay ours until ``close``: a second one must not cut the teardown short.
         """
         self._signals.enter_context(self._loop.stop_on(*signals))
-        self._say_ready()
+        self._open()
         self._loop.run()
         if self.lost is not None:
             raise self.lost
@@ -81,7 +79,7 @@ class Service:
         """Serve in a thread until ``stop`` or ``close``; returns the service, for ``with``."""
         if self._thread is not None:
             raise StateError("the service runs already", device=str(self.path))
-        self._say_ready()
+        self._open()
         self._thread = threading.Thread(target=self._loop.run, name=f"vfiodpa {self.path.name}")
         self._thread.start()
         return self
@@ -114,16 +112,15 @@ class Service:
         self._endpoint.close()
         self._loop.stop()
 
-    def _ready(self, line: str) -> None:
-        if self._runs:
-            self._on_ready(line)
-        else:
-            self._held.append(line)
-
-    def _say_ready(self) -> None:
-        self._runs = True
-        while self._held:
-            self._on_ready(self._held.pop(0))
+    def _open(self) -> None:
+        if self._opened:
+            return
+        try:
+            self._endpoint.open()
+        except BaseException:
+            self.close()
+            raise
+        self._opened = True
 
     def __enter__(self) -> Self:
         return self
