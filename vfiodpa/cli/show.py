@@ -99,6 +99,7 @@ def describe(nic: Nic) -> dict[str, Any]:
             "stop one queue": nic.device.can_stop_queue,
             "resume a queue where it stood": nic.device.can_restore_state,
             "announce a guest (RARP)": nic.device.can_announce,
+            "log dirty pages": nic.device.can_log_dirty,
         },
         "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
     }
