@@ -17,7 +17,7 @@ from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import CapId
 from vfiodpa.spec.virtio_pci import CfgType, DeviceStatus
 
-FAST = Deadlines(reset=0.05, queue_reset=0.05, queue_stop=0.05)
+FAST = Deadlines(reset=0.05, queue_stop=0.05)
 RING = QueueSetup(256, Iova(0x1000), Iova(0x2000), Iova(0x3000))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ..drivers.device import VdpaDevice
-from ..errors import DeviceGone, ExitCode, LimitError
+from ..errors import ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.report import write_report
@@ -82,7 +82,8 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with StopSignals() as signals, open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
+    access = Access(arguments.iommu)
+    with StopSignals() as signals, open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         device = nic.device
         _log_features(device)
 
@@ -95,12 +96,12 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
         with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
             if arguments.report:
                 signal.signal(signal.SIGUSR1, lambda *_: _report_now(device, arguments.report))
-            signals.serve(service)
-            taken = service.wanted_back
-        if arguments.report:
-            write_report(device, arguments.report)
-    if taken:
-        raise DeviceGone("it was given back", device=device.name, cause="somebody unbinds or unplugs it")
+            try:
+                signals.serve(service)
+            finally:
+                service.close()
+                if arguments.report:
+                    write_report(device, arguments.report)
     return ExitCode.DONE
 
 

@@ -75,7 +75,8 @@ def _obstacle(entry: PciEntry) -> str:
 
 def run_show(arguments: argparse.Namespace) -> ExitCode:
     """One device in full."""
-    with open_nic(arguments.device, access=Access(arguments.iommu, arguments.unsafe_noiommu)) as nic:
+    access = Access(arguments.iommu, arguments.unsafe_noiommu)
+    with open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         body = describe(nic)
         if arguments.json:
             print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
@@ -115,6 +116,7 @@ def describe(nic: Nic) -> dict[str, Any]:
             "stop one queue": nic.device.can_stop_queue,
             "resume a queue where it stood": nic.device.can_restore_state,
             "announce a guest (RARP)": nic.device.can_announce,
+            "log dirty pages": nic.device.can_log_dirty,
         },
         "iommu": {"kind": nic.function.dma.kind, "reason": nic.function.dma.reason},
         "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
