@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload
 
-from .errors import StateError
+from .errors import StateError, VfiodpaError
 
 T = TypeVar("T", bound=int)
-Mode = Literal["rw", "ro", "wo"]
+Mode = Literal["rw", "ro", "wo", "rc"]  # rc: read-only, and reading clears it
 
 
 class Window(Protocol):
@@ -100,7 +101,7 @@ class Register(Generic[T]):
 
     def store(self, block: RegisterBlock, value: int) -> None:
         """Write the register; 64 bits are two 32-bit writes, low first."""
-        if self.mode == "ro":
+        if self.mode in ("ro", "rc"):
             raise AttributeError(f"{self.owner}.{self.name} is read-only")
         value = self.fit(value)
         window = block.window_for(self)
@@ -193,6 +194,8 @@ def reg_array(offset: int, width: int, count: int, *, mode: Mode = "rw", stride:
 
 AnyRegister = Register[Any] | RegisterArray
 
+_NOT_DUMPED = {"wo": "(write-only)", "rc": "(reading clears it)"}
+
 
 class RegisterBlock:
     """Base of all register blocks. ``size`` is the size in bytes that the specification gives."""
@@ -222,7 +225,26 @@ class RegisterBlock:
         self._window = window
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._window.length:#x} of {self.size:#x} bytes>"
+        """A table of the registers as they stand; for prompts, because it reads the device."""
+        title = f"{type(self).__name__} ({self.ref})"
+        present = [r for r in self._table if self.has(r)]
+        wide = max((len(r.name) for r in present), default=0)
+        try:
+            rows = [f"  {r.offset:#06x}  {r.name:<{wide}}  {self._shown(r)}".rstrip() for r in present]
+        except VfiodpaError as error:
+            return f"<{title}: {error}>"
+        return "\n".join([title, *rows])
+
+    def _shown(self, register: AnyRegister) -> str:
+        """The value for people; nothing is read that reading would change."""
+        if register.mode in _NOT_DUMPED:
+            return _NOT_DUMPED[register.mode]
+        if isinstance(register, RegisterArray):
+            first = [f"{register.element(i).load(self):#0{_digits(register)}x}" for i in range(min(register.count, 8))]
+            return " ".join(first) + (f" ... ({register.count} in all)" if register.count > len(first) else "")
+        value = register.load(self)
+        text = f"{int(value):#0{_digits(register)}x}"
+        return f"{text}  {value.name or ''}" if isinstance(value, Enum) else text
 
     @classmethod
     def registers(cls) -> tuple[AnyRegister, ...]:
@@ -248,9 +270,13 @@ class RegisterBlock:
         return self._window
 
     def dump(self) -> dict[str, int | list[int]]:
-        """Every readable register that is present, by name."""
-        present = [r for r in self._table if r.mode != "wo" and self.has(r)]
+        """Every register that is present, by name, but those that cannot be read or that reading clears."""
+        present = [r for r in self._table if r.mode not in _NOT_DUMPED and self.has(r)]
         return {r.name: list(BoundArray(r, self)) if isinstance(r, RegisterArray) else r.load(self) for r in present}
+
+
+def _digits(register: AnyRegister) -> int:
+    return 2 + register.width // 4
 
 
 def _check_shape(block: str, register: AnyRegister) -> None:

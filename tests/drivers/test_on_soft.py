@@ -133,8 +133,7 @@ def test_interrupts_before_and_after_start(rig: Callable[..., Rig]) -> None:
 def test_registers_by_name(rig: Callable[..., Rig]) -> None:
     blocks = rig().nic.blocks
     assert set(blocks) == {"pci", "common", "isr", "net", "vendor"}
-    for block in blocks.values():
-        assert block.dump()
+    assert [name for name, block in blocks.items() if not block.dump()] == ["isr"]  # reading would clear it
 
 
 def test_an_unplugged_device_is_gone(rig: Callable[..., Rig]) -> None:

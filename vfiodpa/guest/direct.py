@@ -1,6 +1,6 @@
 """A guest without a hypervisor: our driver half on a device driven directly.
 
-    with vfiodpa.open("soft") as nic, DirectGuest(nic) as guest:
+    with vfiodpa.open("soft") as nic, nic.guest() as guest:
         guest.start()
         guest.queues[1].send(readable=[(gpa, 72)])
 
@@ -44,7 +44,7 @@ class DirectGuest(Guest):
             raise
 
     def __repr__(self) -> str:
-        return f"<DirectGuest {self.name} {len(self.queues)} queues, {self.negotiated!r}>"
+        return f"<DirectGuest {self.name}: {self.summary}>"
 
     @property
     def offered(self) -> Feature:

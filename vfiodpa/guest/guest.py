@@ -58,6 +58,13 @@ class Guest(ABC):
     def close(self) -> None:
         """Stop, disconnect and free the memory; harmless when already closed."""
 
+    @property
+    def summary(self) -> str:
+        """Queues and features, for people."""
+        if not self.queues:
+            return "not started"
+        return f"{len(self.queues)} queues, features {' '.join(names(self.negotiated))}"
+
     def choose(self, features: Feature | None) -> Feature:
         """Features to negotiate; raises when the other side or our driver half lacks one."""
         if features is None:

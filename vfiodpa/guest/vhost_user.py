@@ -128,7 +128,7 @@ class VhostUserGuest(Guest):
             self.channel.command(Request.SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
 
     def __repr__(self) -> str:
-        return f"<VhostUserGuest {self.name} {len(self.queues)} queues, {self.negotiated!r}>"
+        return f"<VhostUserGuest {self.name}: {self.summary}>"
 
     # What was agreed
 

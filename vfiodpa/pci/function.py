@@ -45,6 +45,9 @@ class DmaFault:
     length: int
     perm: Perm
 
+    def __repr__(self) -> str:
+        return f"<DmaFault: {self.perm.name} of {self.length} bytes at {self.iova:#x}>"
+
 
 class DmaDomain(ABC):
     """One I/O address space; shared by the devices of one guest."""

@@ -42,7 +42,7 @@ class StrictWindow:
 
     def write(self, offset: int, width: int, value: int) -> None:
         register, index = self._locate(offset, width, "write")
-        if register.mode == "ro":
+        if register.mode in ("ro", "rc"):
             raise self.model.read_only.breach(self.device, self._name(register), f"written ({value:#x})")
         if not 0 <= value < 1 << width:
             raise ValueError(f"{self._name(register)}: {value:#x} exceeds {width} bits")

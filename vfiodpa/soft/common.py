@@ -107,7 +107,7 @@ class Common:
     def _where(self, name: str) -> str:
         if name.startswith("queue_"):
             return f"queue {self.state.queue_select}"
-        return f"status {self.state.status!s}"
+        return f"status {self.state.status.name or 0}"
 
     def _select(self, value: int, name: str, _index: int) -> None:
         attribute = {"device_feature_select": "device_select", "driver_feature_select": "driver_select"}.get(name, name)

@@ -113,7 +113,7 @@ class SoftFunction(PciFunction):
         self._bars = {bar.index: makers[bar.index]() for bar in bars}
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "unplugged" if self.gone else str(self.device.state.status)
+        state = "closed" if self._closed else "unplugged" if self.gone else self.device.state.status.name or "reset"
         return f"<SoftFunction {self.name} port={self.options.port.name.lower()}, {state}>"
 
     # PciFunction

@@ -107,4 +107,4 @@ class IsrStatus(IntFlag):
 
 
 class IsrCfg(RegisterBlock, size=1, ref="virtio 1.3, 4.1.4.5"):
-    isr = reg(0, 8, IsrStatus, mode="ro")
+    isr = reg(0, 8, IsrStatus, mode="rc")

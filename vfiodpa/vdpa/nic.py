@@ -2,7 +2,7 @@
 
 >>> nic = vfiodpa.open("soft")
 >>> nic.regs.common.device_status
-<DeviceStatus: 0>
+<DeviceStatus.ACKNOWLEDGE|DRIVER: 3>
 >>> "mrg_rxbuf" in nic.features
 True
 """
@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ..drivers.device import DoorbellAddress, VdpaDevice
 from ..errors import DeviceTimeout
+from ..frontends.vhost_user.offer import explain
 from ..guest.direct import DirectGuest
 from ..pci.function import PciFunction
 from ..registers import RegisterBlock
 from ..spec import features as spec
 from ..spec.features import Feature
 from ..spec.virtio_net import NetStatus
+from .report import report
 from .service import Service, log_ready
+
+CONFIG_VECTOR_NEEDS = 3  # with fewer vectors, configuration changes share one with the queues
 
 
 class Registers:
@@ -43,15 +48,25 @@ class Registers:
         return [*super().__dir__(), *self._blocks]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{name}: {block!r}" for name, block in self._blocks.items())
+        """What there is; each block prints its own registers."""
+        rows = [(name, type(block).__name__, block.ref) for name, block in self._blocks.items()]
+        wide = [max(len(row[i]) for row in rows) for i in range(2)]
+        return "\n".join(f"{name:<{wide[0]}}  {kind:<{wide[1]}}  {ref}" for name, kind, ref in rows)
+
+    def __iter__(self) -> Iterator[tuple[str, RegisterBlock]]:
+        return iter(self._blocks.items())
 
     def dump(self) -> dict[str, dict[str, int | list[int]]]:
-        """Every readable register. Reading the ISR clears it, so that block is left out."""
-        return {name: block.dump() for name, block in self._blocks.items() if name != "isr"}
+        """Every register that can be read without changing it (so not the ISR)."""
+        values = {name: block.dump() for name, block in self._blocks.items()}
+        return {name: block for name, block in values.items() if block}
 
 
 class Features:
-    """What the device offers, what a guest may be offered, and what is in force."""
+    """What the device offers, what a guest may be offered, and what is in force.
+
+    ``"mrg_rxbuf" in nic.features``: may a guest have it? Names in any case, with or without prefixes.
+    """
 
     def __init__(self, device: VdpaDevice) -> None:
         self._device = device
@@ -72,14 +87,17 @@ class Features:
         return self._device.negotiated
 
     def why_not(self, name: str) -> str:
-        """Why a guest is not offered a feature; empty when it is."""
-        return spec.why_not(spec.parse(name), (("the device", self.device), ("the driver", self.guest)))
+        """Why a guest is not offered a feature; empty when it is. Raises ``ValueError`` for an unknown name."""
+        wanted = spec.parse(name)
+        return next((offer.why for offer in explain(self.device, self.guest) if offer.bit == wanted), "")
 
     def __contains__(self, name: str) -> bool:
         return bool(spec.parse(name) & self.guest)
 
     def __repr__(self) -> str:
-        return f"<Features {' '.join(spec.names(self.guest))}>"
+        parts = {"device": self.device, "guest": self.guest, "negotiated": self.negotiated}
+        lines = (f"{who:<10}  {' '.join(spec.names(mask)) or '-'}" for who, mask in parts.items())
+        return "\n".join(textwrap.fill(line, 100, subsequent_indent=" " * 12) for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +192,7 @@ class Nic:
             Event("release", self.function.release_event),
         )
         self._open = True
+        self._watch_config()
 
     @property
     def name(self) -> str:
@@ -194,14 +213,27 @@ class Nic:
 
     def guest(self) -> DirectGuest:
         """Our own driver half on this NIC, without any socket: rings to fill by hand."""
+        self._watch_config()
         return DirectGuest(self.device)
 
-    def watch_config(self) -> None:
-        """Let the device signal ``events.config``; call it after the driver negotiated."""
-        self.device.set_config_irq(self._config_fd)
+    def _watch_config(self) -> None:
+        """Have ``events.config`` signalled: a served guest's datapath takes that vector for itself."""
+        if self.function.vectors >= CONFIG_VECTOR_NEEDS:
+            self.device.set_config_irq(self._config_fd)
+
+    def counters(self) -> dict[str, Any]:
+        """Counters of the driver and of the function, ready for JSON (see ``vfiodpa.report/1``)."""
+        return report(self.device)
+
+    def diagnose(self) -> str:
+        """Why the device failed, as far as anyone knows; empty when it did not."""
+        return self.function.diagnose()
 
     def serve(self, path: Path | str, *, client: bool = False, on_ready: Callable[[str], None] = log_ready) -> Service:
-        """Serve guests on a vhost-user socket: ``start`` does so in a thread, ``run`` in this one."""
+        """Serve guests on a vhost-user socket: ``start`` does so in a thread, ``run`` in this one.
+
+        The device is the guests' until the service is closed.
+        """
         return Service(self.device, Path(path), client=client, on_ready=on_ready)
 
     def close(self) -> None:

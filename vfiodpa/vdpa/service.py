@@ -58,12 +58,13 @@ class Service:
         with self._loop.stop_on(*signals):
             self._loop.run()
 
-    def start(self) -> None:
-        """Serve in a thread until ``stop`` or ``close``."""
+    def start(self) -> Self:
+        """Serve in a thread until ``stop`` or ``close``; returns the service, for ``with``."""
         if self._thread is not None:
             raise StateError("the service runs already", device=str(self.path))
         self._thread = threading.Thread(target=self._loop.run, name=f"vfiodpa {self.path.name}")
         self._thread.start()
+        return self
 
     def stop(self) -> None:
         """End ``run`` or the thread; guests stay attached until ``close``."""
