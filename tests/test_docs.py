@@ -16,13 +16,15 @@ from typing import Any
 
 import pytest
 
+from docs.generate import PAGES as GENERATED
 from vfiodpa.cli.main import build_parser
+from vfiodpa.drivers import registry
 from vfiodpa.errors import VfiodpaError
 from vfiodpa.soft import function as soft_function
 
 TOP = Path(__file__).parent.parent
 PAGES = [TOP / "README.md", *sorted(TOP.glob("docs/**/*.md"))]
-RUNNING = [TOP / "README.md", TOP / "docs/tutorial/first-packet.md"]
+RUNNING = [TOP / "README.md", TOP / "docs/tutorial/first-packet.md", TOP / "docs/how-to/add-a-driver.md"]
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 CHECKER = doctest.OutputChecker()
@@ -69,7 +71,8 @@ def test_the_python_of_a_page_runs_and_prints_what_the_page_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(soft_function, "_names", itertools.count())  # the page's NIC is soft0
-    names: dict[str, Any] = {}
+    monkeypatch.setattr(registry, "_records", registry.drivers())
+    names: dict[str, Any] = {"__name__": "page"}
     steps = blocks(page)
     for block, following in itertools.zip_longest(steps, steps[1:]):
         if block.kind != "python":
@@ -117,3 +120,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_make_targets_on_a_page_exist(page: Path) -> None:
     known = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)) <= known
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=name_of)
+def test_generated_pages_are_up_to_date(path: Path) -> None:
+    assert path.read_text() == GENERATED[path](), "python -m docs.generate"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = TOP / "docs/README.md"
+    linked = {(index.parent / target).resolve() for target in LINK.findall(index.read_text())}
+    assert [name_of(page) for page in PAGES[1:] if page != index and page.resolve() not in linked] == []

@@ -10,8 +10,6 @@ from tests.pci.fake_host import NIC, OTHER, FakeHost
 from vfiodpa.errors import NoDevice, UsageError
 from vfiodpa.pci.address import is_address, normalise
 from vfiodpa.pci.device import PciDevice
-from vfiodpa.pci.enumerate import addresses, functions, network_functions
-from vfiodpa.pci.host import Host
 from vfiodpa.pci.obstacles import obstacles
 
 
@@ -65,17 +63,6 @@ def test_sriov_parent_and_children(host: FakeHost) -> None:
 def test_absent(host: FakeHost) -> None:
     with pytest.raises(NoDevice):
         PciDevice.read(host, NIC)
-
-
-def test_network_functions(host: FakeHost) -> None:
-    host.add(OTHER, class_code=0x010802)
-    host.add(NIC)
-    assert [d.address for d in functions(host)] == [NIC, OTHER]
-    assert [d.address for d in network_functions(host)] == [NIC]
-
-
-def test_udev_and_sysfs_name_the_same_functions() -> None:
-    assert addresses(Host()) == Host().names(Host().pci / "devices")
 
 
 def test_obstacles_name_what_mends_them(host: FakeHost) -> None:

@@ -34,13 +34,18 @@ REFRESH = 0.25  # seconds
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``--seconds``, ``--size``, and the device for the curious."""
-    parser.add_argument("device", metavar="DEVICE", nargs="?", default="soft:port=echo", help="default: %(default)s")
-    parser.add_argument("-t", "--seconds", type=_seconds, default=DEFAULT_SECONDS, help="default: %(default)s")
+    parser.add_argument(
+        "device", metavar="DEVICE", nargs="?", default="soft:port=echo", help="a software NIC, default %(default)s"
+    )
+    parser.add_argument("-t", "--seconds", type=_seconds, default=DEFAULT_SECONDS, help="how long, default %(default)g")
     parser.add_argument("--size", type=int, default=64, help="bytes of a frame, default %(default)s")
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < 1e6:
         raise argparse.ArgumentTypeError(f"{text} is no time to move frames in")
     return seconds
@@ -64,6 +69,14 @@ class Scene:
         """Mode and reason for each queue."""
         choices = self.service.datapath.doorbells
         return {queue: {"mode": choice.mode.value, "reason": choice.reason} for queue, choice in choices.items()}
+
+    @property
+    def doorbell_groups(self) -> dict[str, str]:
+        """For people: mode and reason, and the queues that have it."""
+        groups: dict[str, list[str]] = {}
+        for queue, choice in self.doorbells.items():
+            groups.setdefault(f"{choice['mode']} ({choice['reason']})", []).append(str(queue))
+        return {choice: f"queue{'s' * (len(queues) > 1)} {' '.join(queues)}" for choice, queues in groups.items()}
 
     @property
     def queues(self) -> list[dict[str, Any]]:
@@ -118,8 +131,8 @@ def _watch(scene: Scene, seconds: float, *, as_json: bool) -> None:
 def _print_head(scene: Scene) -> None:
     print(f"device     {scene.device.name}, driver {scene.device.driver}, guest half over vhost-user")
     print(f"features   {' '.join(scene.features)}")
-    for queue, choice in scene.doorbells.items():
-        print(f"doorbell   queue {queue}: {choice['mode']} ({choice['reason']})")
+    for choice, queues in scene.doorbell_groups.items():
+        print(f"doorbells  {choice}: {queues}")
 
 
 def _line(stats: Stats) -> str:
@@ -136,7 +149,8 @@ def _view(scene: Scene) -> Group:
     head = Table.grid(padding=(0, 2))
     head.add_row("device", f"{scene.device.name}, driver {scene.device.driver}")
     head.add_row("features", Text(" ".join(scene.features)))
-    head.add_row("doorbells", ", ".join(f"queue {q}: {c['mode']}" for q, c in scene.doorbells.items()))
+    for choice, queues in scene.doorbell_groups.items():
+        head.add_row("doorbells", Text(f"{choice}: {queues}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     names = ("queue", "kind", "packets", "bytes", "dropped", "kicks", "calls", "calls_suppressed")
     for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,26 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     with out.capture() as capture:
         out.print(table)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)
+
+
+def print_folded(text: str, *, indent: int = 0, first: str = "") -> None:
+    """Words under ``indent``, folded at the terminal's edge; ``first`` stands in front of the first line."""
+    width = max(console().width, indent + 20)
+    print(
+        textwrap.fill(
+            text, width, initial_indent=first.ljust(indent), subsequent_indent=" " * indent,
+            break_long_words=False, break_on_hyphens=False,
+        ),
+        flush=True,
+    )  # fmt: skip
+
+
+def print_grid(*rows: tuple[str, str]) -> None:
+    """Names and values in two columns; rows without a value are left out."""
+    shown = [(name, value) for name, value in rows if value]
+    indent = max(len(name) for name, _ in shown) + 2
+    for name, value in shown:
+        print_folded(value, indent=indent, first=name)
 
 
 def print_error(error: VfiodpaError, *, as_json: bool) -> None:

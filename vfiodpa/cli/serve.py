@@ -8,8 +8,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from ..drivers.device import VdpaDevice
 from ..errors import ExitCode
-from ..frontends.vhost_user.offer import explain
+from ..frontends.vhost_user.offer import by_reason, explain
 from ..vdpa.devices import open_nic
 from ..vdpa.report import write_report
 from .output import print_json
@@ -26,12 +27,19 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _log_features(device: VdpaDevice) -> None:
+    """One line for what guests are offered, and one for each reason why the rest is not."""
+    offers = explain(device.device_features, device.features)
+    log.info("%s: offered: %s", device.name, " ".join(offer.name for offer in offers if offer.offered))
+    for why, names in by_reason(offers).items():
+        log.info("%s: not offered, %s: %s", device.name, why, " ".join(names))
+
+
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
     with open_nic(arguments.device) as nic:
         device = nic.device
-        for offer in explain(device.device_features, device.features):
-            log.info("%s: %s %s", device.name, offer.name, "offered" if offer.offered else f"not offered: {offer.why}")
+        _log_features(device)
 
         def ready(line: str) -> None:
             if arguments.json:

@@ -1,4 +1,4 @@
-"""``list`` and ``show``: what is here, and what each can do."""
+"""``show``: one device in full, as far as it can be opened."""
 
 from __future__ import annotations
 
@@ -7,60 +7,109 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ExitCode
-from ..frontends.vhost_user.offer import explain
-from ..pci.enumerate import PciEntry, network_functions
+from ..errors import ExitCode, VfiodpaError
+from ..frontends.vhost_user.offer import by_reason, explain
+from ..pci.address import is_address, normalise
+from ..pci.capability_list import capability_list
+from ..pci.config_file import ConfigFile
+from ..pci.device import PciDevice
+from ..pci.host import Host
+from ..pci.iommu_group import IommuGroup
 from ..spec import features as spec
 from ..spec.pci import ConfigHeader
+from ..vdpa.candidate import Candidate
 from ..vdpa.devices import open_nic
 from ..vdpa.nic import Nic
-from .output import print_json, print_table
+from .output import print_folded, print_grid, print_json
 
 
-def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
+def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``show --registers`` adds every readable register."""
-    if verb == "show":
-        parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
-
-
-def run_list(arguments: argparse.Namespace) -> ExitCode:
-    """All devices that DEVICE could name."""
-    devices = [_soft_entry(), *(_pci_entry(entry) for entry in network_functions())]
-    if arguments.json:
-        print_json("list/1", {"devices": devices})
-    else:
-        rows = [[str(d["device"]), str(d["kind"]), str(d["driver"] or "-"), str(d["obstacle"] or "-")] for d in devices]
-        print_table(["DEVICE", "KIND", "DRIVER", "IN THE WAY"], rows)
-    return ExitCode.DONE
-
-
-def _soft_entry() -> dict[str, Any]:
-    return {"device": "soft", "kind": "software virtio NIC", "driver": "vfiodpa", "obstacle": ""}
-
-
-def _pci_entry(entry: PciEntry) -> dict[str, Any]:
-    kind = "virtio" if entry.is_virtio else "network controller"
-    return {
-        "device": entry.address,
-        "kind": f"{kind} {entry.vendor_id:04x}:{entry.device_id:04x}",
-        "driver": entry.driver,
-        "iommu_group": entry.iommu_group,
-        "interfaces": list(entry.interfaces),
-        "obstacle": "PCI functions through VFIO are not in this version",
-    }
+    parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
 
 
 def run_show(arguments: argparse.Namespace) -> ExitCode:
-    """One device in full."""
-    with open_nic(arguments.device) as nic:
-        body = describe(nic)
-        if arguments.registers:
-            body["registers"] = nic.regs.dump()
-        if arguments.json:
-            print_json("show/1", body)
-        else:
-            _print_device(body)
+    """One device in full; a PCI function that cannot be opened as far as sysfs tells, and why it cannot."""
+    if is_address(arguments.device):
+        return _show_pci(arguments, normalise(arguments.device))
+    return _show_nic(arguments, {})
+
+
+def _show_pci(arguments: argparse.Namespace, address: str) -> ExitCode:
+    host: Host = arguments.host
+    candidate = Candidate.of(host, PciDevice.read(host, address))
+    facts = describe_function(host, candidate)
+    if not arguments.json:
+        _print_function(facts)
+    if candidate.device.on_vfio:
+        try:
+            return _show_nic(arguments, facts)
+        except VfiodpaError as error:
+            facts["not_open"] = str(error)
+    if arguments.json:
+        print_json("show/1", {"device": address, **facts})
+    elif "not_open" in facts:
+        print(f"\nnot opened: {facts['not_open']}")
     return ExitCode.DONE
+
+
+def _show_nic(arguments: argparse.Namespace, facts: dict[str, Any]) -> ExitCode:
+    with open_nic(arguments.device) as nic:
+        body = facts | describe(nic)
+        if arguments.json:
+            print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
+            return ExitCode.DONE
+        _print_device(body, by_reason(explain(nic.features.device, nic.features.guest)))
+        if arguments.registers:
+            for name, block in nic.regs:
+                print(f"\n{name}: {block!r}")
+    return ExitCode.DONE
+
+
+def describe_function(host: Host, candidate: Candidate) -> dict[str, Any]:
+    """What sysfs tells of a function, ready for JSON."""
+    device = candidate.device
+    try:
+        capabilities, problem = capability_list(ConfigFile.read_from(host, device.address))
+    except VfiodpaError as error:
+        capabilities, problem = [], str(error)
+    group = IommuGroup.read(host, device.iommu_group).members if device.iommu_group is not None else ()
+    return {
+        "function": candidate.describe(),
+        "group_members": [asdict(member) for member in group],
+        "capabilities": [asdict(capability) for capability in capabilities],
+        "capabilities_problem": problem,
+    }
+
+
+def _print_function(facts: dict[str, Any]) -> None:
+    function = facts["function"]
+    print_grid(
+        ("function", f"{function['device']}, {function['kind']}, subsystem {function['subsystem']}"),
+        ("bound to", function["driver"] or "no driver"),
+        ("vfiodpa driver", function["vfiodpa_driver"]),
+        ("interfaces", " ".join(function["interfaces"])),
+        ("NUMA node", "" if function["numa_node"] is None else str(function["numa_node"])),
+        ("IOMMU group", _group_words(function["iommu_group"], facts["group_members"])),
+        ("VF of", function["physical_function"]),
+        ("VFs", " ".join(function["virtual_functions"])),
+    )
+    print("\ncapabilities:")
+    for capability in facts["capabilities"]:
+        print_folded(f"{capability['name']}  {capability['detail']}".rstrip(), first=f"  {capability['offset']:#05x}", indent=9)
+    if facts["capabilities_problem"]:
+        print_folded(facts["capabilities_problem"], indent=2)
+    if function["obstacles"]:
+        print("\nin the way:")
+        for obstacle in function["obstacles"]:
+            print_folded(f"{obstacle['text']}; try: {obstacle['remedy']}", indent=2)
+    print(flush=True)
+
+
+def _group_words(number: int | None, members: list[dict[str, str]]) -> str:
+    if number is None:
+        return ""
+    return f"{number}: " + ", ".join(f"{member['name']} ({member['driver'] or 'no driver'})" for member in members)
 
 
 def describe(nic: Nic) -> dict[str, Any]:
@@ -96,32 +145,38 @@ def describe(nic: Nic) -> dict[str, Any]:
     }
 
 
-def _print_device(body: dict[str, Any]) -> None:
-    config = ", ".join(f"{k} {v}" for k, v in body["config"].items() if v is not None)
-    pci, features = body["pci"], body["features"]
-    lines: list[tuple[str, str]] = [
+def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> None:
+    pci, features, queues = body["pci"], body["features"], body["queues"]
+    pairs = body["queue_pairs"]
+    can = [name for name, able in body["can"].items() if able]
+    cannot = [name for name, able in body["can"].items() if not able]
+    print_grid(
         ("device", f"{body['device']}, driver {body['driver']}"),
         ("PCI", f"{pci['id']}, subsystem {pci['subsystem']}, revision {pci['revision']}, {pci['vectors']} vectors"),
-        ("config", config),
-        ("queues", f"{body['queue_pairs']} pairs, up to {max(q['size_max'] for q in body['queues'])} entries"),
+        ("config", ", ".join(_config_words(body["config"]))),
+        ("queues", f"{pairs} pair{'s' * (pairs > 1)}, up to {max(q['size_max'] for q in queues)} entries"),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
-        *((name, "yes" if able else "no") for name, able in body["can"].items()),
+        ("can", ", ".join(can)),
+        ("cannot", ", ".join(cannot)),
         ("device offers", " ".join(features["device"])),
-        ("guest is offered", " ".join(features["guest"])),
-    ]
-    print_table(["", ""], [[name, value] for name, value in lines])
+        ("guest gets", " ".join(features["guest"])),
+    )
     print("\nnot offered to a guest:")
-    reasons: dict[str, list[str]] = {}
-    for name, why in features["not_offered"].items():
-        reasons.setdefault(why, []).append(name)
-    print_table(["", ""], [[f"{why}:", " ".join(names)] for why, names in reasons.items()])
-    for block, values in body.get("registers", {}).items():
-        print(f"\n{block}:")
-        print_table(["REGISTER", "VALUE"], [[name, _value(value)] for name, value in values.items()])
+    for why, names in not_offered.items():
+        print_folded(f"{why}:", indent=2)
+        print_folded(" ".join(names), indent=6)
 
 
-def _value(value: int | list[int]) -> str:
-    return " ".join(f"{v:#x}" for v in value[:16]) if isinstance(value, list) else f"{value:#x}"
+def _config_words(config: dict[str, Any]) -> list[str]:
+    """What the device tells of itself; fields that it does not have are left out."""
+    shown: dict[str, Callable[[Any], str]] = {
+        "mac": str,
+        "link_up": lambda up: f"link {'up' if up else 'down'}",
+        "mtu": lambda mtu: f"MTU {mtu}",
+        "max_queue_pairs": lambda pairs: f"{pairs} queue pairs",
+        "speed": lambda speed: f"{speed} Mbit/s",
+    }
+    return [word(config[name]) for name, word in shown.items() if config[name] is not None]
 
 
-VERBS: dict[str, Callable[[argparse.Namespace], ExitCode]] = {"list": run_list, "show": run_show}
+VERBS: dict[str, Callable[[argparse.Namespace], ExitCode]] = {"show": run_show}

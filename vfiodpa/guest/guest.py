@@ -15,7 +15,7 @@ from .memory import GuestMemory
 from .queue import DriverQueue
 
 # What our driver half makes use of; ``start`` negotiates those that are offered unless told otherwise.
-USEFUL = Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC
+USEFUL = Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC | Feature.NET_MQ
 
 
 class Guest(ABC):

@@ -39,7 +39,8 @@ def capabilities(config: Window) -> Iterator[tuple[int, int]]:
         cap = read_layout(config, offset, CapHeader)
         yield offset, cap.cap_id
         offset = cap.cap_next & 0xFC
-    raise DeviceError("the capability list loops")
+    if offset:
+        raise DeviceError("the capability list loops")
 
 
 def extended_capabilities(config: Window) -> Iterator[tuple[int, int]]:

@@ -24,13 +24,11 @@ def functions(host: Host, wanted: Callable[[PciDevice], bool] = lambda _device: 
     return found
 
 
-def network_functions(host: Host) -> list[PciDevice]:
-    """All PCI network controllers, by address."""
-    return functions(host, lambda device: device.is_network)
-
-
 def addresses(host: Host) -> list[str]:
-    """Addresses of all functions. udev knows the machine's own sysfs only; any other tree is listed."""
-    if host.sysfs != Host.sysfs:
-        return host.names(host.pci / "devices")
-    return sorted(device.sys_name for device in pyudev.Context().list_devices(subsystem="pci"))
+    """Addresses of all functions. udev knows the machine's own sysfs only, and libudev may be missing."""
+    if host.sysfs == Host.sysfs:
+        try:
+            return sorted(device.sys_name for device in pyudev.Context().list_devices(subsystem="pci"))
+        except ImportError:
+            pass  # pyudev without its library: the directory says the same
+    return host.names(host.pci / "devices")

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import pyudev
 
+from ..errors import Unsupported
+
 SUBSYSTEM = "pci"
 
 
@@ -38,8 +40,11 @@ class Hotplug:
     """A subscription: events queue up from the moment it is made. ``fileno`` serves select and friends."""
 
     def __init__(self, monitor: Any = None) -> None:
-        """The kernel's own events, which come without udevd too; ``monitor`` stands in for them."""
-        self._monitor = monitor or pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
+        """The kernel's own events, which come without udevd too; ``monitor`` stands in for them.
+
+        Raises ``Unsupported`` where libudev is not installed.
+        """
+        self._monitor = monitor or _kernel_monitor()
         self._monitor.filter_by(SUBSYSTEM)
         self._monitor.start()
 
@@ -59,3 +64,10 @@ class Hotplug:
             event = self.poll()
             if event is not None:
                 yield event
+
+
+def _kernel_monitor() -> Any:
+    try:
+        return pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
+    except ImportError as error:
+        raise Unsupported("cannot watch PCI functions", cause=str(error), remedy="apt-get install libudev1") from error

@@ -9,6 +9,7 @@ True
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import textwrap
@@ -18,16 +19,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..drivers.device import DoorbellAddress, VdpaDevice
-from ..errors import DeviceTimeout
+from ..errors import DeviceGone, DeviceTimeout
 from ..frontends.vhost_user.offer import explain
 from ..guest.direct import DirectGuest
 from ..pci.function import PciFunction
 from ..registers import RegisterBlock
 from ..spec import features as spec
 from ..spec.features import Feature
-from ..spec.virtio_net import NetStatus
+from ..spec.pci import ConfigHeader
+from ..spec.virtio_net import NetConfig, NetStatus
+from ..spec.virtio_pci import CommonCfg, IsrCfg
 from .report import report
 from .service import Service, log_ready
+
+log = logging.getLogger(__name__)
 
 CONFIG_VECTOR_NEEDS = 3  # with fewer vectors, configuration changes share one with the queues
 
@@ -35,10 +40,15 @@ CONFIG_VECTOR_NEEDS = 3  # with fewer vectors, configuration changes share one w
 class Registers:
     """Register blocks by name: ``nic.regs.common.queue_size``; ``dump()`` gives all values."""
 
+    pci: ConfigHeader
+    common: CommonCfg
+    isr: IsrCfg
+    net: NetConfig
+
     def __init__(self, blocks: Mapping[str, RegisterBlock]) -> None:
         self._blocks = dict(blocks)
 
-    def __getattr__(self, name: str) -> RegisterBlock:
+    def __getattr__(self, name: str) -> Any:  # a vendor's blocks have types of their own
         try:
             return self._blocks[name]
         except KeyError:
@@ -243,6 +253,8 @@ class Nic:
         self._open = False
         try:
             self.device.close()
+        except DeviceGone as error:  # then there is nothing to reset
+            log.warning("%s", error)
         finally:
             self.function.close()
             os.close(self._config_fd)

@@ -6,6 +6,7 @@ vhost-user NIC belong to the front end, so what is configured through them never
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...spec.features import NONE, REQUIRES, TRANSPORT, Feature, bits, name, names
@@ -91,6 +92,15 @@ def explain(device: Feature, backend: Feature) -> list[Offered]:
         Offered(bit, bool(bit & offered), "" if bit & offered else _why_not(bit, device, backend))
         for bit in bits(known | device)
     ]
+
+
+def by_reason(offers: Iterable[Offered]) -> dict[str, list[str]]:
+    """Names of the features that are not offered, under the reason why; the reasons with fewest names first."""
+    found: dict[str, list[str]] = {}
+    for offer in offers:
+        if not offer.offered:
+            found.setdefault(offer.why, []).append(offer.name)
+    return dict(sorted(found.items(), key=lambda reason: len(reason[1])))
 
 
 def _why_not(bit: Feature, device: Feature, backend: Feature) -> str:
