@@ -18,7 +18,9 @@ from .output import print_json
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     """One or more PCI addresses and what may be done to get them."""
     parser.add_argument("devices", metavar="BDF", nargs="+", type=_address, help="PCI address: 0000:3b:00.2 or 3b:00.2")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="print the commands that would be done, do nothing")
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="print the commands that would be done, do nothing"
+    )
     if verb == "bind":
         parser.add_argument("--group", action="store_true", help="take the others of its IOMMU group too")
         parser.add_argument("--persist", action="store_true", help="bind again at each boot, by a udev rule")
@@ -84,7 +86,7 @@ def _read_or_rule(host: Host, address: str) -> PciDevice | None:
 def _move(host: Host, before: PciDevice, after: PciDevice) -> dict[str, Any]:
     nodes = []
     if after.on_vfio:
-        nodes = [str(host.dev / "vfio" / str(after.iommu_group))] if after.iommu_group is not None else []
+        nodes = [str(host.dev / "vfio" / after.group_node)]
         nodes += [str(host.dev / "vfio/devices" / after.vfio_device)] if after.vfio_device else []
     return {
         "device": after.address,

@@ -11,16 +11,18 @@ from pathlib import Path
 from ..drivers.device import VdpaDevice
 from ..errors import ExitCode
 from ..frontends.vhost_user.offer import by_reason, explain
-from ..vdpa.devices import open_nic
+from ..vdpa.devices import Access, open_nic
 from ..vdpa.report import write_report
 from .output import print_json
+from .words import add_access
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
-    """``--socket``, ``--client``, ``--report``."""
+    """``--socket``, ``--iommu``, ``--client``, ``--report``."""
     parser.add_argument("-s", "--socket", type=Path, required=True, metavar="PATH", help="vhost-user socket")
+    add_access(parser)
     parser.add_argument("--client", action="store_true", help="connect to PATH instead of listening on it")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write all counters as JSON at exit, and at SIGUSR1"
@@ -37,7 +39,7 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with open_nic(arguments.device) as nic:
+    with open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
         device = nic.device
         _log_features(device)
 

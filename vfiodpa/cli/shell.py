@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ExitCode
-from ..vdpa.devices import open_nic
+from ..vdpa.devices import Access, open_nic
 from ..vdpa.nic import Nic
 from .completion import Completer
+from .words import add_access
 
 _HELP = """\
 nic       the device: nic.queues, nic.guest(), nic.serve(PATH), nic.device, nic.function, nic.events
@@ -40,12 +41,13 @@ class LiveConfig:
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``-c``: statements instead of a prompt."""
+    add_access(parser)
     parser.add_argument("-c", dest="source", metavar="CODE", help="run this instead of reading from the prompt")
 
 
 def run_shell(arguments: argparse.Namespace) -> ExitCode:
     """A prompt on a terminal; else what comes on standard input is run as a script."""
-    with open_nic(arguments.device) as nic:
+    with open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
         names = namespace(nic)
         if arguments.source is not None:
             return run_source(arguments.source, "<command line>", names)

@@ -10,21 +10,24 @@ from typing import Any
 from ..errors import ExitCode, VfiodpaError
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..pci.address import is_address, normalise
-from ..pci.capability_list import capability_list
-from ..pci.config_file import ConfigFile
 from ..pci.device import PciDevice
 from ..pci.host import Host
-from ..pci.iommu_group import IommuGroup
 from ..spec import features as spec
 from ..spec.pci import ConfigHeader
 from ..vdpa.candidate import Candidate
-from ..vdpa.devices import open_nic
+from ..vdpa.devices import Access, open_nic
 from ..vdpa.nic import Nic
+from .function import describe_function, print_function
 from .output import print_folded, print_grid, print_json
+from .words import add_access
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``show --registers`` adds every readable register."""
+    add_access(parser)
+    parser.add_argument(
+        "--unsafe-noiommu", action="store_true", help="also without an IOMMU: registers only, nothing is mapped"
+    )
     parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
 
 
@@ -40,21 +43,22 @@ def _show_pci(arguments: argparse.Namespace, address: str) -> ExitCode:
     candidate = Candidate.of(host, PciDevice.read(host, address))
     facts = describe_function(host, candidate)
     if not arguments.json:
-        _print_function(facts)
+        print_function(facts)
     if candidate.device.on_vfio:
         try:
             return _show_nic(arguments, facts)
         except VfiodpaError as error:
-            facts["not_open"] = str(error)
+            if not arguments.json:
+                raise
+            print_json("show/1", {"device": address, **facts, "not_open": str(error)})
+            return error.exit_code
     if arguments.json:
         print_json("show/1", {"device": address, **facts})
-    elif "not_open" in facts:
-        print(f"\nnot opened: {facts['not_open']}")
     return ExitCode.DONE
 
 
 def _show_nic(arguments: argparse.Namespace, facts: dict[str, Any]) -> ExitCode:
-    with open_nic(arguments.device) as nic:
+    with open_nic(arguments.device, access=Access(arguments.iommu, arguments.unsafe_noiommu)) as nic:
         body = facts | describe(nic)
         if arguments.json:
             print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
@@ -64,52 +68,6 @@ def _show_nic(arguments: argparse.Namespace, facts: dict[str, Any]) -> ExitCode:
             for name, block in nic.regs:
                 print(f"\n{name}: {block!r}")
     return ExitCode.DONE
-
-
-def describe_function(host: Host, candidate: Candidate) -> dict[str, Any]:
-    """What sysfs tells of a function, ready for JSON."""
-    device = candidate.device
-    try:
-        capabilities, problem = capability_list(ConfigFile.read_from(host, device.address))
-    except VfiodpaError as error:
-        capabilities, problem = [], str(error)
-    group = IommuGroup.read(host, device.iommu_group).members if device.iommu_group is not None else ()
-    return {
-        "function": candidate.describe(),
-        "group_members": [asdict(member) for member in group],
-        "capabilities": [asdict(capability) for capability in capabilities],
-        "capabilities_problem": problem,
-    }
-
-
-def _print_function(facts: dict[str, Any]) -> None:
-    function = facts["function"]
-    print_grid(
-        ("function", f"{function['device']}, {function['kind']}, subsystem {function['subsystem']}"),
-        ("bound to", function["driver"] or "no driver"),
-        ("vfiodpa driver", function["vfiodpa_driver"]),
-        ("interfaces", " ".join(function["interfaces"])),
-        ("NUMA node", "" if function["numa_node"] is None else str(function["numa_node"])),
-        ("IOMMU group", _group_words(function["iommu_group"], facts["group_members"])),
-        ("VF of", function["physical_function"]),
-        ("VFs", " ".join(function["virtual_functions"])),
-    )
-    print("\ncapabilities:")
-    for capability in facts["capabilities"]:
-        print_folded(f"{capability['name']}  {capability['detail']}".rstrip(), first=f"  {capability['offset']:#05x}", indent=9)
-    if facts["capabilities_problem"]:
-        print_folded(facts["capabilities_problem"], indent=2)
-    if function["obstacles"]:
-        print("\nin the way:")
-        for obstacle in function["obstacles"]:
-            print_folded(f"{obstacle['text']}; try: {obstacle['remedy']}", indent=2)
-    print(flush=True)
-
-
-def _group_words(number: int | None, members: list[dict[str, str]]) -> str:
-    if number is None:
-        return ""
-    return f"{number}: " + ", ".join(f"{member['name']} ({member['driver'] or 'no driver'})" for member in members)
 
 
 def describe(nic: Nic) -> dict[str, Any]:
@@ -141,13 +99,14 @@ def describe(nic: Nic) -> dict[str, Any]:
             "resume a queue where it stood": nic.device.can_restore_state,
             "announce a guest (RARP)": nic.device.can_announce,
         },
+        "iommu": {"kind": nic.function.dma.kind, "reason": nic.function.dma.reason},
         "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
     }
 
 
 def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> None:
     pci, features, queues = body["pci"], body["features"], body["queues"]
-    pairs = body["queue_pairs"]
+    pairs, iommu = body["queue_pairs"], body["iommu"]
     can = [name for name, able in body["can"].items() if able]
     cannot = [name for name, able in body["can"].items() if not able]
     print_grid(
@@ -155,6 +114,7 @@ def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> No
         ("PCI", f"{pci['id']}, subsystem {pci['subsystem']}, revision {pci['revision']}, {pci['vectors']} vectors"),
         ("config", ", ".join(_config_words(body["config"]))),
         ("queues", f"{pairs} pair{'s' * (pairs > 1)}, up to {max(q['size_max'] for q in queues)} entries"),
+        ("IOMMU", " ".join(word for word in (iommu["kind"], iommu["reason"] and f"({iommu['reason']})") if word)),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
         ("can", ", ".join(can)),
         ("cannot", ", ".join(cannot)),

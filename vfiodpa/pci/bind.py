@@ -103,7 +103,7 @@ def _foreign(host: Host, device: PciDevice, chosen: dict[str, PciDevice]) -> dic
 
 
 def _check_iommu(host: Host, device: PciDevice, *, noiommu: bool) -> None:
-    if device.iommu_group is not None:
+    if device.has_iommu:
         return
     if not noiommu:
         raise Unsupported("it is in no IOMMU group", device=device.address, remedy=IOMMU_REMEDY)

@@ -37,6 +37,7 @@ class PciDevice:
     virtual_functions_max: int
     interfaces: tuple[str, ...]
     vfio_device: str  # vfio0: its name in /dev/vfio/devices
+    is_noiommu: bool  # its group is VFIO's make-believe one for functions without an IOMMU
 
     @classmethod
     def read(cls, host: Host, address: str) -> Self:
@@ -64,6 +65,7 @@ class PciDevice:
             virtual_functions_max=host.number(path / "sriov_totalvfs"),
             interfaces=_interfaces(path),
             vfio_device=next(iter(host.names(path / "vfio-dev")), ""),
+            is_noiommu=host.text(path / "iommu_group/name") == "vfio-noiommu",
         )
 
     @property
@@ -85,6 +87,16 @@ class PciDevice:
     def on_vfio(self) -> bool:
         """Is it bound to vfio-pci or one of its variants?"""
         return is_vfio_driver(self.driver)
+
+    @property
+    def has_iommu(self) -> bool:
+        """Does an IOMMU stand between it and memory?"""
+        return self.iommu_group is not None and not self.is_noiommu
+
+    @property
+    def group_node(self) -> str:
+        """Its group's name in /dev/vfio; empty without a group."""
+        return "" if self.iommu_group is None else f"{'noiommu-' * self.is_noiommu}{self.iommu_group}"
 
     @property
     def ids(self) -> str:

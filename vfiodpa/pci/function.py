@@ -54,6 +54,21 @@ class DmaDomain(ABC):
 
     @property
     @abstractmethod
+    def kind(self) -> str:
+        """What it is made of: software, iommufd, type1 or noiommu."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is that one, for people; empty when there was no choice."""
+        return ""
+
+    @property
+    def isolates(self) -> bool:
+        """Is the device stopped at what is not mapped? Without that it must not serve guests."""
+        return True
+
+    @property
+    @abstractmethod
     def iova_ranges(self) -> Sequence[IovaRange]:
         """Addresses that can be mapped."""
 

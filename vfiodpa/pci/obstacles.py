@@ -23,7 +23,7 @@ class Obstacle:
 def obstacles(host: Host, device: PciDevice) -> list[Obstacle]:
     """All of them, the worst first; none when the function can be opened."""
     found = [Obstacle(reason, "leave it to this machine") for reason in in_use(host, device)]
-    if device.iommu_group is None:
+    if not device.has_iommu:
         found.append(Obstacle("no IOMMU group", IOMMU_REMEDY))
     if not device.on_vfio:
         bound = f"bound to {device.driver}" if device.driver else "bound to no driver"

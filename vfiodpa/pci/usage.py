@@ -116,7 +116,7 @@ class User:
 
 def vfio_users(host: Host, device: PciDevice) -> list[User]:
     """Processes that have the function's VFIO nodes open; only root sees those of others."""
-    nodes = {str(host.dev / "vfio" / str(device.iommu_group)), str(host.dev / "vfio/devices" / device.vfio_device)}
+    nodes = {str(host.dev / "vfio" / device.group_node), str(host.dev / "vfio/devices" / device.vfio_device)}
     found = []
     for pid in (name for name in host.names(host.proc) if name.isdigit()):
         fds = host.proc / pid / "fd"

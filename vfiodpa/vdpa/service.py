@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from ..drivers.device import VdpaDevice
-from ..errors import StateError
+from ..errors import StateError, Unsupported
 from ..frontends.loop import Loop
 from ..frontends.vhost_user.client import Client
 from ..frontends.vhost_user.server import Server
@@ -35,6 +35,12 @@ class Service:
     def __init__(
         self, device: VdpaDevice, path: Path, *, client: bool = False, on_ready: Callable[[str], None] = log_ready
     ) -> None:
+        if not device.function.dma.isolates:
+            raise Unsupported(
+                "no guest is served without an IOMMU",
+                device=device.name,
+                cause="the guest's descriptors could make the device reach all of this machine's memory",
+            )
         self.path = path
         self.datapath = Datapath(device)
         self._loop = Loop()

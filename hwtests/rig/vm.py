@@ -1,0 +1,129 @@
+"""One run of the machine: a shell script goes in, its output, exit status and the kernel's log come out."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwtests.peers.program import Program, ProgramError
+
+from . import initramfs
+from .kernel import TREE, Kernel, choose
+from .machine import Machine
+
+BOOT_S = 120.0  # 7 s alone on two CPUs
+POLL_S = 0.1
+PYTHON = TREE / ".venv" / "bin" / "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished run left behind."""
+
+    status: int
+    output: str
+    dmesg: str
+    boot_s: float
+    total_s: float
+
+
+def script(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """A job that runs ``argv`` in the tree, with the tree's virtual environment in front of PATH."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return "\n".join([*lines, f"cd {shlex.quote(str(TREE))}", f"exec {shlex.join(argv)}", ""])
+
+
+def inner_environment(machine: Machine) -> dict[str, str]:
+    """For programs in the machine. Nothing there may write to the tree, and nothing can be built."""
+    return {
+        "PATH": f"{PYTHON.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/run/home",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
+        "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+        "VFIODPA_RIG": "1",
+        "VFIODPA_RIG_NICS": ",".join(machine.vfio_addresses()),
+    }
+
+
+class Vm:
+    """A running machine. Use as a context manager: leaving it ends QEMU.
+
+    ``shared`` is a directory that host and machine (as /run/rig) both write to.
+    """
+
+    def __init__(self, machine: Machine, job: str, shared: Path, kernel: Kernel | None = None) -> None:
+        build()
+        self.shared = shared
+        kernel = kernel or choose()
+        (shared / "job").write_text(job)
+        (shared / "settings").write_text(f"TREE={TREE}\nVFIO={shlex.quote(' '.join(machine.vfio_addresses()))}\n")
+        self.output_file = shared / "output"
+        ramdisk = initramfs.make(kernel, shared / "initramfs")
+        argv = ["qemu-system-x86_64", *machine.argv(shared), "-serial", "stdio"]
+        argv += ["-kernel", str(kernel.image), "-initrd", str(ramdisk), "-append", machine.command_line()]
+        self._started = time.monotonic()
+        self.console = Program(argv, shared / "console.log")
+
+    def __enter__(self) -> Vm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.console.kill()
+
+    def wait(self, timeout: float, echo: Callable[[str], object] = lambda _: None) -> Outcome:
+        """Until the job ends. ``echo`` gets its output as it comes.
+
+        Raises ProgramError with the console's end when the machine does not boot, dies, or takes too long.
+        """
+        found = self.console.wait_for(r"^rig: job starts after ([\d.]+) s", BOOT_S)
+        boot_s = time.monotonic() - self._started
+        deadline = time.monotonic() + timeout
+        shown = 0
+        while self.console.running and time.monotonic() < deadline:
+            shown = self._show(shown, echo)
+            time.sleep(POLL_S)
+        self._show(shown, echo)
+        if self.console.running:
+            self.console.kill()
+            raise self._error(f"the job took longer than {timeout:g} s")
+        status = self.shared / "status"
+        if not status.exists():
+            raise self._error(f"the machine died under its job (booted in {found[1]} s)")
+        dmesg = (self.shared / "dmesg").read_text(errors="replace")
+        return Outcome(int(status.read_text()), self.output(), dmesg, boot_s, time.monotonic() - self._started)
+
+    def output(self) -> str:
+        """What the job printed so far."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.output_file.read_text(errors="replace")
+        return ""
+
+    def _show(self, start: int, echo: Callable[[str], object]) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            new = self.output_file.read_bytes()[start:]
+            if new:
+                echo(new.decode(errors="replace"))
+            return start + len(new)
+        return start
+
+    def _error(self, what: str) -> ProgramError:
+        job = "\n".join(self.output().splitlines()[-25:])
+        console = "\n".join(self.console.output().splitlines()[-40:])
+        return ProgramError(f"{what}\n--- the job's last output\n{job}\n--- the console's last output\n{console}")
+
+
+def build() -> None:
+    """Bring the C part up to date here: in the machine the tree is read-only."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import vfiodpa"], cwd=TREE, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        raise ProgramError(f"the tree does not build:\n{done.stdout}{done.stderr}")
