@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
-from ..errors import VfiodpaError
+from ..errors import Unsupported, VfiodpaError
 from ..pci.device import VFIO_PCI
 from ..pci.host import Host
 from ..pci.iommu_group import groups
@@ -46,7 +47,13 @@ def check_backends(host: Host, prober: Prober) -> list[Check]:
         except VfiodpaError as error:
             errors.append((name, error, remedy))
     level = Level.INFO if found else Level.FAIL
-    return found + [Check.of_error(name, error, remedy, level) for name, error, remedy in errors]
+    return found + [_refused(name, error, remedy, level) for name, error, remedy in errors]
+
+
+def _refused(name: str, error: VfiodpaError, remedy: str, level: Level) -> Check:
+    """What is absent is mended by a module; for the rest the error knows better."""
+    check = Check.of_error(name, error, remedy, level)
+    return replace(check, remedy=remedy) if isinstance(error, Unsupported) else check
 
 
 def _ask(prober: Prober, name: str) -> str:

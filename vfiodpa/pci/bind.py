@@ -77,9 +77,11 @@ def choose(host: Host, addresses: Sequence[str], *, group: bool = False, noiommu
     Raises ``StateError`` when one is in use or its group holds others, ``NoDevice`` when one or the
     driver is absent and ``Unsupported`` without an IOMMU (``noiommu``: do without one).
     """
+    chosen = {address: PciDevice.read(host, address) for address in addresses}
+    for device in chosen.values():
+        _check_unused(host, device)
     if not host.driver(VFIO_PCI).is_dir():
         raise NoDevice(f"the kernel has no driver {VFIO_PCI} loaded", remedy=f"modprobe {VFIO_PCI}")
-    chosen = {address: PciDevice.read(host, address) for address in addresses}
     for device in list(chosen.values()):
         _check_iommu(host, device, noiommu=noiommu)
         foreign = _foreign(host, device, chosen)
@@ -90,9 +92,9 @@ def choose(host: Host, addresses: Sequence[str], *, group: bool = False, noiommu
                 cause="the kernel gives a group to user space as a whole",
                 remedy=f"vfiodpa bind --group {device.address}",
             )
-        chosen |= {address: PciDevice.read(host, address) for address in foreign}
-    for device in chosen.values():
-        _check_unused(host, device)
+        for address in foreign:
+            chosen[address] = PciDevice.read(host, address)
+            _check_unused(host, chosen[address])
     return list(chosen.values())
 
 

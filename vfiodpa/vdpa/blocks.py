@@ -1,20 +1,22 @@
 """The register blocks of a function that no driver has initialised: for looking at a device that is not well.
 
-Nothing is reset and nothing is negotiated; the only write is the memory bit of the command register,
-without which no BAR answers.
+Nothing is reset and nothing is negotiated. What is written: the memory bit of the command register, without
+which no BAR answers, and device_feature_select, which is put back.
 """
 
 from __future__ import annotations
 
-from ..drivers.quirks import PciId
+from ..drivers.net_config import OfferedConfig
+from ..drivers.quirks import GENERIC, PciId
 from ..drivers.registry import record_for
 from ..drivers.transport import Transport, check_present
 from ..drivers.vendor import Vendor
 from ..errors import Unsupported, UsageError
 from ..pci.function import PciFunction
 from ..registers import Register, RegisterArray, RegisterBlock
+from ..spec.features import Feature
 from ..spec.pci import Command, ConfigHeader
-from ..spec.virtio_net import NetConfig
+from ..spec.virtio_pci import CommonCfg
 
 
 def blocks_of(function: PciFunction) -> dict[str, RegisterBlock]:
@@ -23,17 +25,28 @@ def blocks_of(function: PciFunction) -> dict[str, RegisterBlock]:
     header = ConfigHeader(function.config)
     header.command |= Command.MEMORY
     found: dict[str, RegisterBlock] = {"pci": header}
+    record = record_for(PciId.of(function)) or GENERIC
+    record = record.adapt(record, function) if record.adapt else record
     try:
         transport = Transport.find(function)
     except Unsupported:
         pass  # no virtio structures: the header is all that can be named
     else:
-        found |= {"common": transport.common, "isr": transport.isr, "net": NetConfig(transport.net)}
-    record = record_for(PciId.of(function))
-    if record:
-        record = record.adapt(record, function) if record.adapt else record
-        found |= Vendor(function, record).blocks
+        net = OfferedConfig(transport.net, _offered(transport.common, record.feature_words))
+        found |= {"common": transport.common, "isr": transport.isr, "net": net}
+    found |= Vendor(function, record).blocks
     return found
+
+
+def _offered(common: CommonCfg, words: int) -> Feature:
+    """What decides which fields of the device configuration exist (2.5.2)."""
+    before = common.device_feature_select
+    offered = 0
+    for word in range(words):
+        common.device_feature_select = word
+        offered |= common.device_feature << 32 * word
+    common.device_feature_select = before
+    return Feature(offered)
 
 
 def find_block(blocks: dict[str, RegisterBlock], name: str) -> RegisterBlock:
