@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.frontends.fakes import FakeBackend, Peer, open_fds, settle
+from tests.frontends.fakes import HASTY, FakeBackend, Peer, open_fds, settle
 from vfiodpa.frontends.loop import Loop
 from vfiodpa.frontends.vhost_user.server import Server
-
-DEADLINE = 0.05  # seconds; short, so that a stalled peer costs no time
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def backend() -> FakeBackend:
 
 @pytest.fixture
 def server(loop: Loop, backend: FakeBackend, tmp_path: Path) -> Iterator[Server]:
-    with Server(loop, tmp_path / "s", backend, deadline=DEADLINE) as server:
+    with Server(loop, tmp_path / "s", backend) as server:
         yield server
         settle(loop)
 
@@ -40,6 +38,15 @@ def peer(loop: Loop, server: Server) -> Iterator[Peer]:
     peer = Peer(loop, server.path)
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def watched(loop: Loop, tmp_path: Path) -> Iterator[Peer]:
+    """Connected to a server that soon loses its patience."""
+    with Server(loop, tmp_path / "hasty", FakeBackend(), deadline=HASTY) as server:
+        peer = Peer(loop, server.path)
+        yield peer
+        peer.close()
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ GUEST_BASE = 0x1_0000_0000  # where the tests put guest memory ...
 USER_BASE = 0x7F00_0000_0000  # ... and where their front end has it
 MEMORY = 0x40_0000
 
+HASTY = 0.1  # seconds that a stalled peer is given, where that matters
+
 
 class FakeBackend(Backend):
     """Records calls as ``(name, *arguments)``; ``fail[name]`` is raised once by the call of that name."""

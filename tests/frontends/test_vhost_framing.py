@@ -6,14 +6,11 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from tests.frontends.conftest import DEADLINE
-from tests.frontends.fakes import FakeBackend, Peer, settle
+from tests.frontends.fakes import HASTY, FakeBackend, Peer, settle
 from vfiodpa.frontends.loop import Loop
-from vfiodpa.frontends.vhost_user.server import Server
 from vfiodpa.spec.vhost_user import MAX_PAYLOAD, U64, Header, Request
 
 Warnings = Callable[[], list[str]]
@@ -78,6 +75,11 @@ def test_fds_of_two_messages_in_flight_are_not_mixed_up(peer: Peer, backend: Fak
     assert [os.eventfd_read(backend.call_fds[queue] or -1) for queue in (0, 1)] == [1, 2]
 
 
+def test_fds_do_not_leak_into_programs_that_we_start(peer: Peer, backend: FakeBackend) -> None:
+    peer.send(Request.SET_VRING_CALL, U64(value=0), [peer.eventfd()])
+    assert not os.get_inheritable(backend.call_fds[0] or -1)
+
+
 def test_fds_in_the_middle_of_a_message_are_refused(peer: Peer, warnings: Warnings) -> None:
     peer.raw(header(Request.SET_FEATURES, length=8))
     peer.raw(b"\0" * 8, [peer.eventfd()])
@@ -115,47 +117,42 @@ def test_end_between_messages_is_no_warning(peer: Peer, backend: FakeBackend, wa
 
 @pytest.mark.parametrize("cut", [1, 12, 19])
 def test_stalled_peer_is_given_up_and_others_are_served(
-    loop: Loop, peer: Peer, tmp_path: Path, warnings: Warnings, cut: int
+    watched: Peer, peer: Peer, warnings: Warnings, cut: int
 ) -> None:
-    with Server(loop, tmp_path / "other", FakeBackend()) as server:
-        healthy = Peer(loop, server.path)
-        peer.raw((header(Request.SET_FEATURES, length=8) + b"\0" * 8)[:cut])
-        start = time.monotonic()
-        while peer.alive and time.monotonic() < start + 2:
-            asked = time.monotonic()
-            assert healthy.ask(Request.GET_FEATURES)
-            assert time.monotonic() - asked < DEADLINE
-            time.sleep(0.005)
-        assert DEADLINE <= time.monotonic() - start < 1
-        assert healthy.alive
-        healthy.close()
+    watched.raw((header(Request.SET_FEATURES, length=8) + b"\0" * 8)[:cut])
+    start = time.monotonic()
+    while watched.alive and time.monotonic() < start + 5:
+        assert peer.ask(Request.GET_FEATURES)
+        time.sleep(0.005)
+    assert HASTY * 0.9 <= time.monotonic() - start < 3
+    assert peer.alive
     assert len(warnings()) == 1
     assert "stalled within" in warnings()[0]
 
 
-def test_trickle_does_not_extend_the_deadline(peer: Peer) -> None:
+def test_trickle_does_not_extend_the_deadline(watched: Peer) -> None:
     start = time.monotonic()
     try:
-        while peer.alive and time.monotonic() < start + 2:
-            peer.raw(header(Request.SET_FEATURES, length=8)[:1])
-            time.sleep(DEADLINE / 4)
+        while watched.alive and time.monotonic() < start + 5:
+            watched.raw(header(Request.SET_FEATURES, length=8)[:1])
+            time.sleep(HASTY / 8)
     except BrokenPipeError:
         pass
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
 
 
-def test_peer_that_reads_no_replies_is_given_up(loop: Loop, peer: Peer, warnings: Warnings) -> None:
-    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+def test_peer_that_reads_no_replies_is_given_up(watched: Peer, warnings: Warnings) -> None:
+    watched.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     start = time.monotonic()
     while not warnings() and time.monotonic() < start + 5:
         try:
-            peer.sock.send(header(Request.GET_FEATURES) * 100)
+            watched.sock.send(header(Request.GET_FEATURES) * 100)
         except BlockingIOError:
             pass
         except OSError:
             break
-        loop.run_once(0)
-    settle(loop)
+        watched.loop.run_once(0)
+    settle(watched.loop)
     assert "does not read its replies" in warnings()[0]
 
 
@@ -174,9 +171,7 @@ def test_peer_that_reads_late_gets_every_reply(loop: Loop, peer: Peer) -> None:
     assert got == 4096
 
 
-def test_bug_in_a_handler_ends_that_connection_only(
-    loop: Loop, peer: Peer, backend: FakeBackend, warnings: Warnings
-) -> None:
+def test_bug_in_a_handler_ends_that_connection_only(peer: Peer, backend: FakeBackend, warnings: Warnings) -> None:
     peer.negotiate()
     backend.fail["set_mtu"] = ZeroDivisionError("a bug")
     peer.send(Request.NET_SET_MTU, U64(value=1500))

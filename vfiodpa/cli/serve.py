@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..drivers.device import VdpaDevice
-from ..errors import ExitCode
+from ..errors import ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.report import write_report
@@ -17,6 +18,8 @@ from .output import print_json
 from .words import add_access
 
 log = logging.getLogger(__name__)
+
+STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
@@ -29,6 +32,26 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     )
 
 
+@contextmanager
+def _held(*signals: signal.Signals) -> Iterator[None]:
+    """Within the block these signals wait for who asks for them: starting and giving back are not torn apart."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait(signals, 0):  # a second Ctrl-C while we were ending
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _report_now(device: VdpaDevice, path: Path) -> None:
+    """At a signal: guests do not suffer from a full disk."""
+    try:
+        write_report(device, path)
+    except LimitError as error:
+        log.warning("%s", error)
+
+
 def _log_features(device: VdpaDevice) -> None:
     """One line for what guests are offered, and one for each reason why the rest is not."""
     offers = explain(device.device_features, device.features)
@@ -39,7 +62,7 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
+    with _held(*STOP), open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
         device = nic.device
         _log_features(device)
 
@@ -51,8 +74,8 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
 
         with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
             if arguments.report:
-                signal.signal(signal.SIGUSR1, lambda *_: write_report(device, arguments.report))
-            service.run(signal.SIGTERM, signal.SIGINT)
+                signal.signal(signal.SIGUSR1, lambda *_: _report_now(device, arguments.report))
+            service.run(*STOP)
         if arguments.report:
             write_report(device, arguments.report)
     return ExitCode.DONE

@@ -94,7 +94,10 @@ class Backend(ABC):
 
     @abstractmethod
     def check_regions(self, regions: list[Region]) -> None:
-        """Raises before anything is mapped when the device's IOMMU could not take the regions."""
+        """Raises before anything is mapped when the device's IOMMU could not take these new regions.
+
+        They may lie where regions are that will be removed before they are added.
+        """
 
     @abstractmethod
     def add_region(self, region: Region) -> None:
@@ -120,7 +123,7 @@ class Backend(ABC):
 
     @abstractmethod
     def set_call(self, queue: int, fd: int | None) -> None:
-        """Eventfd to signal to the guest; may change at any time."""
+        """Eventfd to signal to the guest; may change at any time, and is told again at each start."""
 
     @abstractmethod
     def start_queue(self, queue: int) -> None:
@@ -128,11 +131,14 @@ class Backend(ABC):
 
     @abstractmethod
     def stop_queue(self, queue: int) -> QueueState:
-        """Stop the queue and return its position. On return the device touches no guest memory for it."""
+        """Stop the queue and return its position, also when an error stopped it before.
+
+        On return the device touches no guest memory for it.
+        """
 
     @abstractmethod
     def enable_queue(self, queue: int, on: bool) -> None:
-        """Let a started queue carry frames, or not."""
+        """Let a started queue carry frames, or not. May come first of all; a reset forgets it, a stop does not."""
 
     # Other
 

@@ -136,7 +136,7 @@ class Datapath(Backend):
 
     def set_features(self, features: Feature) -> None:
         """Features that the guest accepted; refused while queues run."""
-        if extra := features & ~self.features:
+        if extra := int(features) & ~int(self.features):
             raise UsageError(f"features that were not offered: {', '.join(names(extra))}", device=self.device.name)
         if features != self._features and self.state is State.RUNNING:
             raise StateError("features cannot change while queues run", device=self.device.name)
@@ -268,7 +268,8 @@ class Datapath(Backend):
         queues = sorted(self.running)
         self._stop()
         self._move(State.FAILED)
-        log.warning("%s: stopped: %s", self.device.name, reason)
+        whose = self._frontend.name if self._frontend is not None else "no guest"
+        log.warning("%s (%s): stopped: %s", self.device.name, whose, reason)
         if self._frontend is not None:
             for queue in queues:
                 self._frontend.queue_error(queue, reason)

@@ -29,7 +29,9 @@ class Service:
     """Guests come and go; the device is theirs one after the other.
 
     As a context manager it gives everything back but the device itself. ``run`` serves in this thread,
-    ``start`` in a thread of its own. ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``.
+    ``start`` in a thread of its own; the socket is there from then on, and raises what stands in its way.
+    ``on_ready`` gets ``listening on PATH`` or ``connected to PATH``: who reads it may at once connect, or send
+    the signal that ends it.
     """
 
     def __init__(
@@ -45,12 +47,12 @@ class Service:
         self.datapath = Datapath(device)
         self._loop = Loop()
         self._thread: threading.Thread | None = None
+        self._opened = False
         try:
             for fd, callback in self.datapath.events():
                 self._loop.watch(fd, partial(_without_events, callback))
             kind = Client if client else Server
             self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready)
-            self._endpoint.open()
         except BaseException:
             self.datapath.close()
             self._loop.close()
@@ -61,6 +63,7 @@ class Service:
 
     def run(self, *signals: signal.Signals) -> None:
         """Serve in this thread until ``stop`` or one of the signals (main thread only)."""
+        self._open()
         with self._loop.stop_on(*signals):
             self._loop.run()
 
@@ -68,6 +71,7 @@ class Service:
         """Serve in a thread until ``stop`` or ``close``; returns the service, for ``with``."""
         if self._thread is not None:
             raise StateError("the service runs already", device=str(self.path))
+        self._open()
         self._thread = threading.Thread(target=self._loop.run, name=f"vfiodpa {self.path.name}")
         self._thread.start()
         return self
@@ -85,6 +89,16 @@ class Service:
         self._endpoint.close()
         self.datapath.close()
         self._loop.close()
+
+    def _open(self) -> None:
+        if self._opened:
+            return
+        try:
+            self._endpoint.open()
+        except BaseException:
+            self.close()
+            raise
+        self._opened = True
 
     def __enter__(self) -> Self:
         return self

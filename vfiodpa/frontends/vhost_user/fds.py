@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,8 +58,14 @@ def check_socket(fd: int, what: str) -> None:
 
 
 def signal_eventfd(fd: int) -> None:
-    """Add one to an eventfd; a full counter already wakes the other side."""
+    """Add one to an eventfd of the guest's; a full counter already wakes the other side.
+
+    The guest shares the open file and can clear O_NONBLOCK, so ask before writing.
+    """
     if fd < 0:
         return
-    with contextlib.suppress(BlockingIOError):
-        os.eventfd_write(fd, 1)
+    room = select.poll()
+    room.register(fd, select.POLLOUT)
+    if room.poll(0):
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(fd, 1)

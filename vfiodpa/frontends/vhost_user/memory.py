@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field
 
 from ...errors import ProtocolViolation, VfiodpaError
 from ...memory import Gpa, Mapping
@@ -23,19 +23,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """A mapped region."""
-
-    place: Place
-    region: Region
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of a table: regions that go and regions that come."""
+    """What becomes of a table: regions that go and regions that come (mapped already)."""
 
-    gone: list[Slot]
-    new: list[Slot]
+    gone: list[Place] = field(default_factory=list)
+    new: dict[Place, Region] = field(default_factory=dict)
 
 
 class MemoryTable:
@@ -43,16 +35,12 @@ class MemoryTable:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._slots: list[Slot] = []
+        self._regions: dict[Place, Region] = {}
         self._removed: deque[Place] = deque(maxlen=MAX_MEM_SLOTS)
-
-    def __len__(self) -> int:
-        return len(self._slots)
 
     def to_gpa(self, uaddr: int, length: int, what: str) -> Gpa:
         """Translate ``length`` bytes that must lie inside one region."""
-        for slot in self._slots:
-            place = slot.place
+        for place in self._regions:
             if place.uaddr <= uaddr and uaddr + length <= place.uaddr + place.length:
                 return Gpa(place.gpa + uaddr - place.uaddr)
         raise ProtocolViolation(f"{what} at {uaddr:#x} ({length:#x} bytes) is not inside one memory region")
@@ -61,49 +49,42 @@ class MemoryTable:
 
     def plan_replace(self, regions: Sequence[WireRegion], fds: list[int]) -> Change:
         """SET_MEM_TABLE. Regions that stay the same keep their mapping."""
-        return self._plan([], regions, fds)
+        return self._plan(set(), regions, fds)
 
     def plan_add(self, region: WireRegion, fd: int) -> Change:
         """ADD_MEM_REG. QEMU 7.2 repeats each message for each queue pair, so the same again changes nothing."""
-        return self._plan(self._slots, [region], [fd])
+        return self._plan(self._regions.keys(), [region], [fd])
 
     def plan_remove(self, region: WireRegion) -> Change:
         """REM_MEM_REG: found by its three addresses, whatever its offset says; again for each queue pair."""
-        for slot in self._slots:
-            if slot.place.same_addresses(region):
-                return Change([slot], [])
+        for place in self._regions:
+            if place.same_addresses(region):
+                return Change(gone=[place])
         if any(place.same_addresses(region) for place in self._removed):
-            return Change([], [])
+            return Change()
         raise ProtocolViolation(
             f"no memory region at guest address {region.gpa:#x}, {region.length:#x} bytes, {region.uaddr:#x}"
         )
 
-    def _plan(self, keep: list[Slot], regions: Sequence[WireRegion], fds: list[int]) -> Change:
-        new: list[Slot] = []
+    def _plan(self, keep: Set[Place], regions: Sequence[WireRegion], fds: list[int]) -> Change:
+        new: dict[Place, Region] = {}
         try:
             places = [place_of(region, fd) for region, fd in zip(regions, fds, strict=True)]
-            kept = [slot.place for slot in keep]
-            check_table(kept + [place for place in places if place not in kept])
-            after = list(keep)
+            check_table([*keep, *(place for place in places if place not in keep)])
             for place in places:
                 fd = fds.pop(0)
-                slot = self._find(place)
-                if slot is None:
-                    slot = _map(place, fd)
-                    new.append(slot)
-                else:
+                if place in self._regions:
                     close_all([fd])
-                after.append(slot)
+                else:
+                    new[place] = _map(place, fd)
             if new:
-                self._backend.check_regions([slot.region for slot in new])
+                self._backend.check_regions(list(new.values()))
         except BaseException:
             close_all(fds)
-            _unmap(new)
+            _unmap(new.values())
             raise
-        return Change([slot for slot in self._slots if slot not in after], new)
-
-    def _find(self, place: Place) -> Slot | None:
-        return next((slot for slot in self._slots if slot.place == place), None)
+        after = keep | set(places)
+        return Change([place for place in self._regions if place not in after], new)
 
     # Applying
 
@@ -112,49 +93,47 @@ class MemoryTable:
 
         When that or the core refuses, the old table is back and the error is raised.
         """
-        self._slots = self._slots + change.new  # owned from here on, whatever happens
-        added: list[Slot] = []
-        removed: list[Slot] = []
+        self._regions.update(change.new)  # owned from here on, whatever happens
+        added: list[Region] = []
+        removed: list[Place] = []
         try:
-            before([slot.region for slot in change.gone])
-            for slot in change.gone:
-                self._backend.remove_region(slot.region)
-                removed.append(slot)
-            for slot in change.new:
-                self._backend.add_region(slot.region)
-                added.append(slot)
+            before([self._regions[place] for place in change.gone])
+            for place in change.gone:
+                self._backend.remove_region(self._regions[place])
+                removed.append(place)
+            for region in change.new.values():
+                self._backend.add_region(region)
+                added.append(region)
         except BaseException:
             self._roll_back(added, removed)
             self._drop(change.new)
             raise
         self._drop(change.gone)
-        self._removed.extend(slot.place for slot in change.gone)
+        self._removed.extend(change.gone)
 
-    def _roll_back(self, added: list[Slot], removed: list[Slot]) -> None:
-        for slot in added:
-            self._backend.remove_region(slot.region)
-        for slot in removed:
+    def _roll_back(self, added: list[Region], removed: list[Place]) -> None:
+        for region in added:
+            self._backend.remove_region(region)
+        for place in removed:
             try:
-                self._backend.add_region(slot.region)
+                self._backend.add_region(self._regions[place])
             except VfiodpaError as error:
-                log.warning("the %s is lost: it could not be put back: %s", slot.place, error)
-                self._drop([slot])
+                log.warning("the %s is lost: it could not be put back: %s", place, error)
+                self._drop([place])
 
-    def _drop(self, slots: list[Slot]) -> None:
-        self._slots = [slot for slot in self._slots if slot not in slots]
-        _unmap(slots)
+    def _drop(self, places: Iterable[Place]) -> None:
+        _unmap([self._regions.pop(place) for place in places])
 
     def close(self) -> None:
         """Unmap everything; after the core let go of it."""
-        slots, self._slots = self._slots, []
-        _unmap(slots)
+        regions, self._regions = self._regions, {}
+        _unmap(regions.values())
 
 
-def _map(place: Place, fd: int) -> Slot:
-    memory = Mapping(fd, place.length, fd_offset=place.offset)
-    return Slot(place, Region(Gpa(place.gpa), place.length, memory))
+def _map(place: Place, fd: int) -> Region:
+    return Region(Gpa(place.gpa), place.length, Mapping(fd, place.length, fd_offset=place.offset))
 
 
-def _unmap(slots: list[Slot]) -> None:
-    for slot in slots:
-        slot.region.memory.close()
+def _unmap(regions: Iterable[Region]) -> None:
+    for region in regions:
+        region.memory.close()

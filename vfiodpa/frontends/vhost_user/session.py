@@ -94,12 +94,12 @@ class Session(Frontend):
 
     def queue_error(self, queue: int, reason: str) -> None:
         """The error fd is all that the protocol has for it."""
-        log.warning("%s: queue %d stopped: %s", self.name, queue, reason)
+        log.debug("%s: queue %d stopped: %s", self.name, queue, reason)
         self._rings[queue].signal_error()
 
     def device_failed(self, reason: str) -> None:
         """NEEDS_RESET shows in GET_STATUS until the guest resets the device (virtio 1.3, 2.1.2)."""
-        log.warning("%s: device failed: %s", self.name, reason)
+        log.debug("%s: device failed: %s", self.name, reason)
         self._status |= DeviceStatus.NEEDS_RESET
         self._rings.signal_errors()
 
@@ -189,7 +189,10 @@ class Session(Frontend):
         try:
             self._memory.apply(change, self._rings.halt_in)
         finally:
-            self._rings.resume()
+            lost = self._rings.resume()
+            if lost:
+                self._status |= DeviceStatus.NEEDS_RESET
+                log.warning("%s: stopped after a change of memory: %s", self.name, lost)
 
     # Start and reset
 

@@ -118,6 +118,8 @@ class Vrings:
         self._backend.set_base(ring.index, QueueState(ring.base))
         if self.enable_at_start:
             self._backend.enable_queue(ring.index, True)
+        # Again, because a core may drop it at a stop or reset, while front ends may send it only once.
+        self._backend.set_call(ring.index, None if ring.call < 0 else ring.call)
         self._backend.set_kick(ring.index, kick)
         try:
             self._backend.start_queue(ring.index)
@@ -183,15 +185,17 @@ class Vrings:
                 self._stop(ring)
                 self._halted.append(ring)
 
-    def resume(self) -> None:
-        """Start the halted ones where they are now; others stay stopped, and their error fd is signalled."""
+    def resume(self) -> str:
+        """Start the halted ones where they are now; returns why others stay stopped. Their error fd is signalled."""
         halted, self._halted = self._halted, []
+        lost = []
         for ring in halted:
             try:
                 self._start(ring, ring.kick)
             except VfiodpaError as error:
-                log.warning("%s: queue %d stays stopped after a change of memory: %s", self._name, ring.index, error)
+                lost.append(f"queue {ring.index}: {error}")
                 ring.signal_error()
+        return "; ".join(lost)
 
 
 def _take_eventfd(body: U64, message: Message, what: str) -> int:

@@ -1,0 +1,122 @@
+"""``list`` and ``show``."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.cli_rig import Cli, on_a_terminal
+from vfiodpa.cli import show
+from vfiodpa.errors import Unsupported
+from vfiodpa.pci.enumerate import PciEntry
+from vfiodpa.spec.features import Feature, parse
+
+CARD = PciEntry("0000:3b:00.2", 0x1AF4, 0x1041, "vfio-pci", 12, ())
+
+
+def test_list_has_the_software_nic_and_every_card(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "network_functions", lambda: [CARD])
+    devices = cli("list", "-j").json["devices"]
+    assert devices[0] == {"device": "soft", "kind": "software virtio NIC", "driver": "vfiodpa", "obstacle": ""}
+    assert devices[1] == {
+        "device": "0000:3b:00.2",
+        "kind": "virtio 1af4:1041",
+        "driver": "vfio-pci",
+        "iommu_group": 12,
+        "interfaces": [],
+        "obstacle": "PCI functions through VFIO are not in this version",
+    }
+    lines = cli("list").out.splitlines()
+    assert lines[0].split() == ["DEVICE", "KIND", "DRIVER", "IN", "THE", "WAY"]
+    assert lines[2].startswith("0000:3b:00.2  virtio 1af4:1041")
+
+
+def test_list_works_where_nothing_can_be_enumerated(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> list[PciEntry]:
+        raise Unsupported("cannot list PCI functions", remedy="apt-get install libudev1")
+
+    monkeypatch.setattr(show, "network_functions", fail)
+    ran = cli("list", "-j")
+    assert ran.code == 0
+    assert [device["device"] for device in ran.json["devices"]] == ["soft"]
+    assert "apt-get install libudev1" in caplog.text
+
+
+SCHEMA: dict[str, type] = {
+    "schema": str,
+    "device": str,
+    "driver": str,
+    "pci": dict,
+    "config": dict,
+    "queue_pairs": int,
+    "queues": list,
+    "features": dict,
+    "can": dict,
+    "iova_ranges": list,
+}
+
+
+def test_show_as_json(cli: Cli) -> None:
+    body = cli("show", "-j", "soft:queues=2,mac=52:54:00:00:00:01,mtu=9000,iova=40").json
+    assert {name: type(value) for name, value in body.items()} == SCHEMA
+    assert body["schema"] == "vfiodpa.show/1"
+    assert body["pci"] == {"id": "1af4:1041", "subsystem": "1af4:5d1c", "revision": 1, "vectors": 5}
+    assert body["config"] == {
+        "mac": "52:54:00:00:00:01", "link_up": True, "mtu": 9000, "max_queue_pairs": None, "speed": None,
+    }  # fmt: skip
+    assert body["queues"][3] == {
+        "queue": 3, "kind": "transmit", "size_max": 1024, "bar": 0, "offset": 0x300C, "width": 16, "value": 3,
+    }  # fmt: skip
+    assert body["iova_ranges"] == [["0x0", "0xffffffffff"]]
+    assert all(type(able) is bool for able in body["can"].values())
+
+
+def test_every_feature_is_offered_or_has_a_reason(cli: Cli) -> None:
+    features = cli("show", "-j", "soft").json["features"]
+    assert int(features["device_mask"], 16) == sum(parse(name) for name in features["device"])
+    assert set(features["guest"]) | set(features["not_offered"]) == {bit.name for bit in Feature}
+    assert not set(features["guest"]) & set(features["not_offered"])
+    assert all(features["not_offered"].values())
+
+
+def test_registers_only_when_asked_for(cli: Cli) -> None:
+    assert "registers" not in cli("show", "-j", "soft").json
+    blocks = cli("show", "-j", "-r", "soft").json["registers"]
+    assert set(blocks) == {"pci", "common", "net", "vendor"}
+    assert blocks["common"]["num_queues"] == 2
+
+
+def test_show_for_people(cli: Cli) -> None:
+    out = cli("show", "soft:queues=2,mac=52:54:00:00:00:01").out
+    assert "config         52:54:00:00:00:01, link up, MTU 1500\n" in out
+    assert "queues         2 pairs, up to 1024 entries\n" in out
+    assert "can            stop one queue, resume a queue where it stood, announce a guest (RARP)\n" in out
+    assert "cannot" not in out
+    assert "num_queues" not in out
+
+
+def test_show_says_what_a_device_cannot_do(cli: Cli) -> None:
+    out = cli("show", "soft:model=plain,reset=off").out
+    assert "cannot         stop one queue, resume a queue where it stood, announce a guest (RARP)\n" in out
+
+
+def test_show_prints_registers_for_people(cli: Cli) -> None:
+    out = cli("show", "-r", "soft").out
+    assert "common: CommonCfg (virtio 1.4, 4.1.4.3)\n" in out
+    assert "  0x0012  num_queues               0x0002\n" in out
+
+
+def test_no_information_is_lost_between_both_forms(cli: Cli) -> None:
+    body, out = cli("show", "-j", "soft").json, cli("show", "soft").out
+    words = set(out.replace(",", " ").split())
+    assert set(body["features"]["not_offered"]) <= words
+    assert all(f"{why}:" in out for why in body["features"]["not_offered"].values())
+
+
+@pytest.mark.parametrize("columns", [60, 80, 132])
+def test_show_keeps_to_the_terminal(columns: int) -> None:
+    ran = on_a_terminal("show", "soft:queues=2", columns=columns)
+    assert ran.code == 0
+    longest = max(ran.out.splitlines(), key=len)
+    assert columns - 30 < len(longest) <= columns, longest

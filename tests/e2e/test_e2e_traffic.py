@@ -1,0 +1,130 @@
+"""Every frame verified, over every shape of queue, buffer and notification."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.e2e.conftest import Connect, Serve
+from tests.e2e.rig import BASIC, COUNT, PLAIN, move
+from vfiodpa.guest.memory import GuestMemory
+from vfiodpa.guest.traffic import Mode
+from vfiodpa.spec.features import Feature
+
+SMALL = (60, 61, 64, 127, 128, 512, 1024, 1500, 1514, 1518)
+MRG, EVENT, INDIRECT = Feature.NET_MRG_RXBUF, Feature.EVENT_IDX, Feature.INDIRECT_DESC
+
+
+@pytest.mark.parametrize(
+    "features",
+    [PLAIN, PLAIN | MRG, PLAIN | EVENT, PLAIN | INDIRECT, PLAIN | MRG | EVENT, PLAIN | MRG | EVENT | INDIRECT],
+    ids=["plain", "mrg", "event", "indirect", "mrg+event", "all"],
+)
+@pytest.mark.parametrize("segments", [1, 3])
+def test_every_frame_comes_back(serve: Serve, connect: Connect, features: Feature, segments: int) -> None:
+    served = serve()
+    guest = connect(served)
+    guest.start(features)
+    move(guest, sizes=SMALL, segments=segments)
+    chains = served.function.queue_stats(1)["indirect"]
+    assert chains == (COUNT if segments > 1 and features & INDIRECT else 0)
+
+
+@pytest.mark.parametrize("sizes", [(9000, 60, 9014, 2036, 2037), (65535, 64)], ids=["jumbo", "largest"])
+def test_large_frames_spread_over_mergeable_buffers(serve: Serve, connect: Connect, sizes: tuple[int, ...]) -> None:
+    guest = connect(serve("soft:mtu=9000"))
+    guest.start(BASIC, size=128)
+    move(guest, count=200, sizes=sizes)
+
+
+def test_large_frames_in_one_buffer_each(serve: Serve, connect: Connect) -> None:
+    guest = connect(serve("soft:mtu=9000"))
+    guest.start(PLAIN, size=128)
+    move(guest, count=200, sizes=(9000, 60, 9014))
+
+
+@pytest.mark.parametrize("size", [1, 2, 64, 1024])
+def test_queue_sizes(serve: Serve, connect: Connect, size: int) -> None:
+    guest = connect(serve())
+    guest.start(size=size)
+    move(guest, count=200 if size < 64 else 3 * size)
+
+
+def test_indices_wrap_around(serve: Serve, connect: Connect) -> None:
+    guest = connect(serve())
+    guest.start(base=65500)
+    move(guest)
+
+
+@pytest.mark.parametrize("doorbell", ["on", "off"])
+def test_several_pairs(serve: Serve, connect: Connect, doorbell: str) -> None:
+    served = serve(f"soft:queues=4,ioeventfd={doorbell}")
+    guest = connect(served)
+    guest.start(BASIC | Feature.NET_MQ, pairs=4, size=64)
+    move(guest, sizes=SMALL)
+    assert {choice.mode.value for choice in served.datapath.doorbells.values()} == {
+        "ioeventfd" if doorbell == "on" else "relay"
+    }
+
+
+@pytest.mark.parametrize("device", ["model=plain", "msix=3,queues=4", "page_per_vq=on", "reset=off", "poll=0"])
+def test_kinds_of_device(serve: Serve, connect: Connect, device: str) -> None:
+    guest = connect(serve(f"soft:{device}"))
+    guest.start()
+    move(guest, sizes=SMALL)
+
+
+def test_notifications_carry_traffic_that_polls_nowhere(serve: Serve, connect: Connect) -> None:
+    guest = connect(serve("soft:poll=0"))
+    guest.start()
+    verdict = move(guest, poll_us=0, window=1)
+    assert verdict.sleeps
+    assert verdict.total.calls
+
+
+def test_generate(serve: Serve, connect: Connect) -> None:
+    guest = connect(serve("soft:port=generate,frame=128,queues=2"))
+    guest.start(BASIC | Feature.NET_MQ, pairs=2)
+    verdict = move(guest, mode=Mode.RECEIVE)
+    assert verdict.total.received_bytes == 128 * verdict.total.received
+
+
+def test_discard(serve: Serve, connect: Connect) -> None:
+    served = serve("soft:port=discard")
+    guest = connect(served)
+    guest.start()
+    move(guest, mode=Mode.TRANSMIT, sizes=SMALL)
+    assert (served.packets(0), served.packets(1)) == (0, COUNT)
+
+
+def test_both_sides_count_the_same(serve: Serve, connect: Connect) -> None:
+    served = serve("soft:queues=2")
+    guest = connect(served)
+    guest.start(BASIC | Feature.NET_MQ, pairs=2)
+    verdict = move(guest, sizes=SMALL)
+    for index, pair in enumerate(verdict.pairs):
+        rx, tx = (served.function.queue_stats(queue) for queue in (2 * index, 2 * index + 1))
+        assert (tx["packets"], tx["bytes"]) == (pair.sent, pair.sent_bytes)
+        assert (rx["packets"], rx["bytes"]) == (pair.received, pair.received_bytes)
+        assert (rx["dropped"], rx["errors"], tx["errors"]) == (0, 0, 0)
+
+
+def test_buffers_across_regions(serve: Serve, connect: Connect) -> None:
+    """Rings in one region, buffers in another."""
+    guest = connect(serve(), memory=GuestMemory(1 << 16, 8 << 20))
+    guest.start(BASIC)
+    move(guest, sizes=SMALL)
+    rings, buffers = guest.memory.regions
+    assert all(rings.holds(queue.desc, 1) for queue in guest.queues)
+    assert buffers.taken
+
+
+def test_an_idle_guest_costs_no_processor_time(serve: Serve, connect: Connect) -> None:
+    guest = connect(serve("soft:queues=2"))
+    guest.start(BASIC | Feature.NET_MQ, pairs=2)
+    move(guest)
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(1.0)
+    assert time.process_time() - before < 0.02
