@@ -66,10 +66,10 @@ def install_rule(host: Host, address: str) -> Path:
 def remove_rule(host: Host, address: str) -> bool:
     """Remove the rule; was there one? Raises ``LimitError``."""
     path = rule_path(host, address)
+    if not path.exists():  # asked first: where /etc is read-only, removing nothing is refused too
+        return False
     try:
         path.unlink()
-    except FileNotFoundError:
-        return False
     except OSError as error:
         raise LimitError(
             f"cannot remove {path}", device=address, cause=errno_name(error.errno or 0), remedy="run it as root"
