@@ -1,4 +1,4 @@
-"""``list`` and ``show``."""
+"""``show``."""
 
 from __future__ import annotations
 
@@ -7,43 +7,7 @@ import re
 import pytest
 
 from tests.cli.cli_rig import Cli, on_a_terminal
-from vfiodpa.cli import show
-from vfiodpa.errors import Unsupported
-from vfiodpa.pci.enumerate import PciEntry
 from vfiodpa.spec.features import Feature, parse
-
-CARD = PciEntry("0000:3b:00.2", 0x1AF4, 0x1041, "vfio-pci", 12, ())
-
-
-def test_list_has_the_software_nic_and_every_card(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show, "network_functions", lambda: [CARD])
-    devices = cli("list", "-j").json["devices"]
-    assert devices[0] == {"device": "soft", "kind": "software virtio NIC", "driver": "vfiodpa", "obstacle": ""}
-    assert devices[1] == {
-        "device": "0000:3b:00.2",
-        "kind": "virtio 1af4:1041",
-        "driver": "vfio-pci",
-        "iommu_group": 12,
-        "interfaces": [],
-        "obstacle": "PCI functions through VFIO are not in this version",
-    }
-    lines = cli("list").out.splitlines()
-    assert lines[0].split() == ["DEVICE", "KIND", "DRIVER", "IN", "THE", "WAY"]
-    assert lines[2].startswith("0000:3b:00.2  virtio 1af4:1041")
-
-
-def test_list_works_where_nothing_can_be_enumerated(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail() -> list[PciEntry]:
-        raise Unsupported("cannot list PCI functions", remedy="apt-get install libudev1")
-
-    monkeypatch.setattr(show, "network_functions", fail)
-    ran = cli("list", "-j")
-    assert ran.code == 0
-    assert [device["device"] for device in ran.json["devices"]] == ["soft"]
-    assert "apt-get install libudev1" in caplog.text
-
 
 SCHEMA: dict[str, type] = {
     "schema": str,
@@ -55,6 +19,7 @@ SCHEMA: dict[str, type] = {
     "queues": list,
     "features": dict,
     "can": dict,
+    "iommu": dict,
     "iova_ranges": list,
 }
 

@@ -19,6 +19,8 @@ from vfiodpa.spec.virtio_pci import DeviceStatus
 
 
 class FakeDomain(DmaDomain):
+    kind = "fake"
+
     def __init__(self, journal: list[str]) -> None:
         self.journal = journal
         self.ranges: tuple[IovaRange, ...] = (IovaRange(0, (1 << 48) - 1),)

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ..errors import UsageError
+from .address import is_address, normalise
 
 SYSFS = Path("/sys")
-
-_ADDRESS = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", re.IGNORECASE)
-
-
-def is_address(text: str) -> bool:
-    """Does it look like a PCI address, long (0000:3b:00.2) or short (3b:00.2)?"""
-    return _ADDRESS.fullmatch(text) is not None
-
-
-def normalise(text: str) -> str:
-    """The long form in lower case; raises ``UsageError`` for what is no PCI address."""
-    match = _ADDRESS.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} is no PCI address", cause="it looks like 0000:3b:00.2 or 3b:00.2")
-    domain, bus, device, function = match.groups()
-    return f"{domain or '0000'}:{bus}:{device}.{function}".lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ..drivers.device import VdpaDevice
 from ..drivers.registry import driver_for
 from ..errors import UsageError
+from ..pci.address import is_address
 from ..pci.function import DmaDomain, PciFunction
-from ..pci.sysfs import is_address
 from ..soft.domain import SoftDomain
 from ..soft.function import SoftFunction
 from ..soft.options import parse_options

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from ..errors import NoDevice, Unsupported
+from ..pci.iommu_group import HARMLESS_DRIVERS
 from ..pci.sysfs import SysfsFunction
-
-# Drivers that do no DMA of their own; the kernel tolerates them in a group that userspace owns.
-HARMLESS = frozenset({"", "pci-stub", "pcieport"})
 
 
 def foreign_members(function: SysfsFunction) -> list[SysfsFunction]:
     """Other members of the function's group that a host driver has."""
     others = [member for member in function.members if member.address != function.address]
-    return [other for other in others if not other.has_vfio and other.driver not in HARMLESS]
+    return [other for other in others if not other.has_vfio and other.driver not in HARMLESS_DRIVERS]
 
 
 def check_members(function: SysfsFunction) -> None:

@@ -45,10 +45,10 @@ class Iommufd(IommuBackend):
         except OSError as error:
             os.close(self._fd)
             raise Unsupported("no I/O address space from iommufd", cause=errno_name(error.errno or 0)) from error
-        self._maps_files = self._knows_map_file()
+        self.maps_files = self._knows_map_file()
 
     def __repr__(self) -> str:
-        way = "files" if self._maps_files else "addresses"
+        way = "files" if self.maps_files else "addresses"
         return f"<Iommufd IOAS {self._ioas}, {len(self._devices)} devices, maps {way}>"
 
     def _knows_map_file(self) -> bool:
@@ -139,7 +139,7 @@ class Iommufd(IommuBackend):
         flags = spec.MapFlag.FIXED_IOVA
         flags |= spec.MapFlag.READABLE if perm & Perm.READ else spec.MapFlag(0)
         flags |= spec.MapFlag.WRITEABLE if perm & Perm.WRITE else spec.MapFlag(0)
-        if self._maps_files and self._map_file(flags, iova, memory, offset, length):
+        if self.maps_files and self._map_file(flags, iova, memory, offset, length):
             return
         by_address = spec.IoasMap(argsz=spec.IoasMap.size, flags=flags, ioas_id=self._ioas, iova=iova, length=length)
         by_address.user_va = memory.address + offset
