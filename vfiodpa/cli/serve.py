@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import ExitCode
+from ..errors import DeviceGone, ExitCode
 from ..frontends.vhost_user.offer import explain
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.report import write_report
@@ -45,8 +45,11 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
             if arguments.report:
                 signal.signal(signal.SIGUSR1, lambda *_: write_report(device, arguments.report))
             service.run(signal.SIGTERM, signal.SIGINT)
+            taken = service.wanted_back
         if arguments.report:
             write_report(device, arguments.report)
+    if taken:
+        raise DeviceGone("it was given back", device=device.name, cause="somebody unbinds or unplugs it")
     return ExitCode.DONE
 
 

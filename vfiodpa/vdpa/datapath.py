@@ -49,6 +49,7 @@ class Datapath(Backend):
     def __init__(self, device: VdpaDevice) -> None:
         self.device = device
         self.state = State.IDLE
+        self.wanted_back = False  # by whoever unbinds or unplugs the function: close it soon
         self._frontend: Frontend | None = None
         self._features = NONE
         self._driver_ok = False
@@ -237,7 +238,7 @@ class Datapath(Backend):
         return [
             (self._runner.config_event, self._on_config_event),
             (function.error_event, lambda: self._on_function_event("the function reports an error")),
-            (function.release_event, lambda: self._on_function_event("the function is wanted back")),
+            (function.release_event, self._on_release_event),
         ]
 
     def _on_config_event(self) -> None:
@@ -258,6 +259,11 @@ class Datapath(Backend):
         drain(self.device.function.error_event)
         drain(self.device.function.release_event)
         self._fail(what)
+
+    def _on_release_event(self) -> None:
+        """Unbinding or unplugging waits until the function is closed."""
+        self.wanted_back = True
+        self._on_function_event("the function is wanted back")
 
     def _fail(self, what: str) -> None:
         """Stop everything and tell the front end; the guest may set up again after a reset."""

@@ -57,7 +57,7 @@ class Doorbells:
             self._connect_relay(queue, fd)
             choice = DoorbellChoice(DoorbellMode.RELAY, f"no ioeventfd: {error.what}")
         self._choices[queue] = choice
-        log.debug("%s: queue %d: doorbell by %s (%s)", self._device.name, queue, choice.mode, choice.reason)
+        log.info("%s: queue %d: doorbell by %s (%s)", self._device.name, queue, choice.mode, choice.reason)
         return choice
 
     def disconnect(self, queue: int) -> None:

@@ -47,7 +47,7 @@ class Service:
         self._thread: threading.Thread | None = None
         try:
             for fd, callback in self.datapath.events():
-                self._loop.watch(fd, partial(_without_events, callback))
+                self._loop.watch(fd, partial(self._on_event, callback))
             kind = Client if client else Server
             self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready)
             self._endpoint.open()
@@ -59,8 +59,18 @@ class Service:
     def __repr__(self) -> str:
         return f"<Service {self.path}: {self.datapath!r}>"
 
+    @property
+    def wanted_back(self) -> bool:
+        """Did it end because somebody unbinds or unplugs the device? That waits until the device is closed."""
+        return self.datapath.wanted_back
+
+    def _on_event(self, callback: Callable[[], None], _events: int) -> None:
+        callback()
+        if self.wanted_back:
+            self._loop.stop()
+
     def run(self, *signals: signal.Signals) -> None:
-        """Serve in this thread until ``stop`` or one of the signals (main thread only)."""
+        """Serve in this thread until ``stop``, one of the signals (main thread only) or ``wanted_back``."""
         with self._loop.stop_on(*signals):
             self._loop.run()
 
@@ -90,7 +100,3 @@ class Service:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _without_events(callback: Callable[[], None], _events: int) -> None:
-    callback()
