@@ -11,7 +11,7 @@ from tests.vfio.conftest import BDF
 from tests.vfio.fake_kernel import FakeKernel, Nic
 from vfiodpa.errors import ExitCode, LimitError, NoDevice, Unsupported, UsageError, VfiodpaError
 from vfiodpa.memory import Iova, Mapping
-from vfiodpa.pci.sysfs import is_address, normalise
+from vfiodpa.pci.address import is_address, normalise
 from vfiodpa.spec.pci import ConfigHeader
 from vfiodpa.vdpa.devices import Access, open_function
 from vfiodpa.vfio import nodes
