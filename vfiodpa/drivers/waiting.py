@@ -29,13 +29,15 @@ def wait_until(done: Callable[[], bool], seconds: float, what: str, function: Pc
     """Poll ``done`` with growing pauses; returns the seconds it took, raises ``DeviceTimeout``."""
     start = time.monotonic()
     pause = FIRST_PAUSE
-    while not done():
-        # Looked at after the poll: a process that was not scheduled must not blame the device.
+    while True:
+        # Looked at before the poll: the last one begins after the deadline, so that a process which was
+        # not scheduled for a while does not blame the device.
         left = start + seconds - time.monotonic()
+        if done():
+            return time.monotonic() - start
         if left <= 0:
             raise DeviceTimeout(
                 f"{what} did not end within {seconds:.3g} s", device=function.name, cause=function.diagnose()
             )
         time.sleep(min(pause, left))
         pause = min(2 * pause, LONGEST_PAUSE)
-    return time.monotonic() - start
