@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> int:
         iommu=Iommu(options.iommu),
         hugepages=options.hugepages,
         memory_mb=options.memory,
+        extra=tuple(shlex.split(options.qemu)),
     )
     shared = options.out or Path(tempfile.mkdtemp(prefix="vfiodpa-rig-"))
     shared.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--iommu", choices=[kind.value for kind in Iommu], default="intel")
     run.add_argument("--hugepages", type=int, default=0, help="pages of 2 MiB")
     run.add_argument("--memory", type=int, default=3072, help="MiB")
+    run.add_argument("--qemu", default="", help="more arguments for QEMU, e.g. '-trace vtd_*' (into console.log)")
     run.add_argument("--timeout", type=float, default=300.0, help="seconds for the command")
     run.add_argument("--out", type=Path, help="directory for logs and captures (in the machine: /run/rig)")
     run.add_argument("command", nargs="+")

@@ -32,12 +32,13 @@ class Iommu(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One machine. ``hugepages`` counts pages of 2 MiB."""
+    """One machine. ``hugepages`` counts pages of 2 MiB; ``extra`` are more arguments for QEMU, such as traces."""
 
     nics: tuple[Nic, ...] = (Nic(),)
     iommu: Iommu = Iommu.INTEL
     memory_mb: int = 3072
     hugepages: int = 0
+    extra: tuple[str, ...] = ()
 
     @property
     def taps(self) -> bool:
@@ -78,7 +79,7 @@ class Machine:
                 argv += ["-device", port]
                 place = f"bus=port{bus}"
             argv += nic.argv(index, place, shared, tap=self.taps)
-        return argv
+        return [*argv, *self.extra]
 
     def wrapped(self, qemu: list[str]) -> list[str]:
         """The command that runs ``qemu``, where needed in a network namespace of its own with bridges and taps."""

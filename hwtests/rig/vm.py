@@ -17,9 +17,11 @@ from hwtests.peers.program import Program, ProgramError
 from . import initramfs
 from .kernel import TREE, Kernel, choose
 from .machine import Machine
+from .variants import Variant
 
 BOOT_S = 120.0  # 7 s alone on two CPUs
 BUILD_S = 120.0
+TEST_S = 100  # one test in there: ten times slower than here
 POLL_S = 0.1
 FAULT = re.compile(r"DMAR: .*fault|virtio_iommu.*fault", re.IGNORECASE)
 PYTHON = TREE / ".venv" / "bin" / "python"
@@ -45,6 +47,19 @@ def script(argv: Sequence[str], environment: Mapping[str, str]) -> str:
     """A job that runs ``argv`` in the tree, with the tree's virtual environment in front of PATH."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     return "\n".join([*lines, f"cd {shlex.quote(str(TREE))}", f"exec {shlex.join(argv)}", ""])
+
+
+def suites_job(variant: Variant) -> str:
+    """A job that runs pytest once per suite: NAME.out, NAME.xml (JUnit) and NAME.status in the shared directory."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in inner_environment(variant.machine).items()]
+    lines.append(f"cd {shlex.quote(str(TREE))}")
+    for suite in variant.suites:
+        base = f"/run/rig/{suite.name}"
+        limits = ["-o", f"timeout={TEST_S}", "-o", f"faulthandler_timeout={TEST_S}"]
+        argv = ["timeout", "-k", "10", str(suite.seconds), "python", "-m", "pytest", *suite.arguments, *limits]
+        lines.append(f"{shlex.join([*argv, f'--junitxml={base}.xml'])} >{base}.out 2>&1 </dev/null")
+        lines.append(f"echo $? >{base}.status; tail -n 1 {base}.out")
+    return "\n".join([*lines, ""])
 
 
 def inner_environment(machine: Machine) -> dict[str, str]:

@@ -124,7 +124,7 @@ def test_bad_input_is_one_line_on_stderr(cli: Cli, words: list[str], code: int, 
 def test_each_error_has_its_exit_code(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: Callable[[str], BaseException], code: int
 ) -> None:
-    def fail(*_: object, **_options: object) -> None:
+    def fail(*_: object, **_how: object) -> None:
         raise kind("it did not work")
 
     monkeypatch.setattr(show, "open_nic", fail)
@@ -134,7 +134,7 @@ def test_each_error_has_its_exit_code(
 
 
 def test_an_error_says_what_where_why_and_what_to_do(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **_options: object) -> None:
+    def fail(*_: object, **_how: object) -> None:
         raise LimitError("cannot map", device="soft0", cause="ENOMEM: no memory", remedy="ulimit -l unlimited")
 
     monkeypatch.setattr(show, "open_nic", fail)
@@ -152,7 +152,7 @@ def test_an_error_says_what_where_why_and_what_to_do(cli: Cli, monkeypatch: pyte
 
 
 def test_a_bug_is_not_dressed_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **_options: object) -> None:
+    def fail(*_: object, **_how: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(show, "open_nic", fail)

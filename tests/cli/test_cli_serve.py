@@ -139,3 +139,14 @@ def test_v_explains_the_features_in_a_few_lines(path: Path) -> None:
     assert any(line.startswith("not offered, the device does not have it: NET_CSUM ") for line in lines)
     assert sum("offered" in line for line in lines) <= 5
     assert any("started, queues [0, 1]" in line for line in lines)
+    assert "doorbells of queues 0 1: ioeventfd (the function takes the kick eventfd itself)" in lines
+
+
+def test_serve_with_a_driver_by_name(path: Path) -> None:
+    with running("serve", "soft", "--driver", "virtio_pci", "--socket", str(path), "-v") as process:
+        process.line()
+        process.send_signal(signal.SIGTERM)
+        assert process.finish().code == 0
+    with running("serve", "soft", "--driver", "acme", "--socket", str(path)) as process:
+        ran = process.finish()
+    assert (ran.code, "there are ifcvf, softnic, virtio_pci" in ran.err) == (2, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.cli_rig import Cli, on_a_terminal
@@ -57,13 +59,13 @@ def test_show_for_people(cli: Cli) -> None:
     assert "config         52:54:00:00:00:01, link up, MTU 1500\n" in out
     assert "queues         2 pairs, up to 1024 entries\n" in out
     assert "can            stop one queue, resume a queue where it stood, announce a guest (RARP)\n" in out
-    assert "cannot" not in out
+    assert "cannot         log dirty pages\n" in out
     assert "num_queues" not in out
 
 
 def test_show_says_what_a_device_cannot_do(cli: Cli) -> None:
     out = cli("show", "soft:model=plain,reset=off").out
-    assert "cannot         stop one queue, resume a queue where it stood, announce a guest (RARP)\n" in out
+    assert "stop one queue, resume a queue where it stood, announce a guest (RARP), log dirty pages\n" in out
 
 
 def test_show_prints_registers_for_people(cli: Cli) -> None:
@@ -85,3 +87,33 @@ def test_show_keeps_to_the_terminal(columns: int) -> None:
     assert ran.code == 0
     longest = max(ran.out.splitlines(), key=len)
     assert columns - 30 < len(longest) <= columns, longest
+
+
+def test_a_driver_by_name(cli: Cli) -> None:
+    assert cli("show", "soft", "-j").json["driver"] == "softnic"
+    body = cli("show", "soft", "--driver", "virtio_pci", "-j").json
+    assert (body["driver"], body["can"]["resume a queue where it stood"]) == ("virtio_pci", False)
+
+
+def test_an_unknown_driver_lists_those_that_there_are(cli: Cli) -> None:
+    ran = cli("show", "soft", "--driver", "acme")
+    assert (ran.code, ran.out) == (2, "")
+    assert "no driver is called 'acme'; there are ifcvf, softnic, virtio_pci" in ran.err
+
+
+def test_a_driver_that_does_not_fit(cli: Cli) -> None:
+    ran = cli("show", "soft:model=plain", "--driver", "softnic")
+    assert (ran.code, "BAR 2 is not implemented" in ran.err) == (6, True)
+
+
+def test_what_ifcvf_can_do(cli: Cli) -> None:
+    can = cli("show", "soft:model=ifcvf", "-j").json["can"]
+    assert can["log dirty pages"]
+    assert not cli("show", "soft", "-j").json["can"]["log dirty pages"]
+
+
+@pytest.mark.parametrize("fault", ["all_ones", "restless_config"])
+def test_a_device_that_misbehaves(cli: Cli, fault: str) -> None:
+    ran = cli("show", f"soft:fault={fault}")
+    assert (ran.code, ran.out) == (6, "")
+    assert re.match(r"vfiodpa: soft\d+: the (device is gone|configuration changed)", ran.err)

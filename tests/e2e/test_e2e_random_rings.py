@@ -154,7 +154,7 @@ def arena(serve: Serve, connect: Connect) -> Iterator[Arena]:
 
 
 @settings(
-    max_examples=80,
+    max_examples=50,
     derandomize=True,
     deadline=None,
     database=None,

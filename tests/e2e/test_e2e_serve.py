@@ -22,6 +22,8 @@ from vfiodpa.guest.traffic import Plan, Traffic
 from vfiodpa.guest.vhost_user import VhostUserGuest
 from vfiodpa.spec.vhost_user import Header, Request
 
+ENDS_WITHIN = 4.0  # seconds; a small part of one on an idle machine, 5 when it waits for a peer's deadline
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -54,7 +56,8 @@ def has_memory(server: Server, ends: ExitStack) -> None:
 
 
 def started(server: Server, ends: ExitStack) -> VhostUserGuest:
-    guest = ends.enter_context(VhostUserGuest(server.path, timeout=DEADLINE))
+    guest = VhostUserGuest(server.path, timeout=DEADLINE)
+    ends.callback(guest.vanish)  # the server ends first
     guest.start()
     return guest
 
@@ -85,19 +88,13 @@ def test_sigterm_ends_it_in_every_state(
     state(server, ends)
     seconds = server.end()
     assert server.process.returncode == ExitCode.DONE, server.stderr
-    assert seconds < 10  # at once, on a machine that does nothing else
+    assert seconds < ENDS_WITHIN
     assert not server.path.exists()
     assert server.rest == ""
     assert server.report["schema"] == "vfiodpa.report/1"
     if state is running:
         assert server.report["queues"][1]["packets"] > 100
     assert server.stderr.count("\n") == (1 if state is failed else 0), server.stderr
-
-
-def test_sigint_ends_it_too(server: Server) -> None:
-    server.end(signal.SIGINT)
-    assert server.process.returncode == ExitCode.DONE
-    assert not server.path.exists()
 
 
 def test_a_second_signal_does_not_cut_the_teardown_short(path: Path) -> None:
@@ -146,14 +143,6 @@ def test_a_live_socket_is_refused_and_goes_on(server: Server, ends: ExitStack) -
     move(started(server, ends), count=100)
 
 
-def test_a_file_that_is_no_socket_is_refused_and_kept(path: Path) -> None:
-    path.write_text("precious")
-    with Server(path) as server:
-        assert server.wait() == ExitCode.USAGE
-        assert "is not a socket" in server.stderr
-    assert path.read_text() == "precious"
-
-
 def test_client_mode_comes_back_to_each_front_end(path: Path) -> None:
     with Server(path, "--client") as server:
         for _ in range(2):
@@ -161,7 +150,7 @@ def test_client_mode_comes_back_to_each_front_end(path: Path) -> None:
                 assert server.line() == f"connected to {path}\n"
                 guest.start()
                 move(guest, count=100)
-        assert server.end() < 10
+        assert server.end(signal.SIGINT) < ENDS_WITHIN
         assert server.process.returncode == ExitCode.DONE
         assert server.rest == ""
 

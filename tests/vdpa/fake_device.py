@@ -157,6 +157,10 @@ class FakeDevice(VdpaDevice):
     def can_announce(self) -> bool:
         return True
 
+    @property
+    def can_log_dirty(self) -> bool:
+        return False
+
     def reset(self) -> None:
         self.note("reset")
 
@@ -202,6 +206,12 @@ class FakeDevice(VdpaDevice):
 
     def announce(self, mac: bytes) -> None:
         self.note(f"announce {mac.hex()}")
+
+    def start_dirty_log(self, where: IovaRange) -> None:
+        raise Unsupported(f"no dirty log at {where}")
+
+    def stop_dirty_log(self) -> None:
+        pass
 
     def stats(self) -> Mapping[str, int]:
         return {}

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import vfiodpa
-from vfiodpa.errors import StateError, UsageError
+from vfiodpa.errors import DeviceGone, StateError, UsageError
 from vfiodpa.guest.traffic import Plan, run
 from vfiodpa.guest.vhost_user import VhostUserGuest
+from vfiodpa.soft.faults import Fault
+from vfiodpa.soft.function import SoftFunction
 from vfiodpa.vdpa.datapath import State
 from vfiodpa.vdpa.service import Service
 
@@ -145,3 +147,39 @@ def test_closing_under_a_guest_detaches_it(nic: vfiodpa.Nic, path: Path) -> None
 def test_it_says_how_it_goes(nic: vfiodpa.Nic, path: Path) -> None:
     with nic.serve(path) as service:
         assert repr(service) == f"<Service {path}: <Datapath {nic.name}: no guest, queues []>>"
+
+
+def test_a_lost_device_ends_run_with_what_happened(nic: vfiodpa.Nic, path: Path) -> None:
+    assert isinstance(nic.function, SoftFunction)
+    with nic.serve(path) as service:
+        timer = threading.Timer(0.05, nic.function.unplug)
+        timer.start()
+        with pytest.raises(DeviceGone, match="the device is gone"):
+            service.run()
+        timer.join()
+        assert not path.exists()
+
+
+def test_a_function_that_is_wanted_back_is_let_go(nic: vfiodpa.Nic, path: Path) -> None:
+    assert isinstance(nic.function, SoftFunction)
+    with nic.serve(path).start() as service, VhostUserGuest(path) as guest:
+        guest.start()
+        nic.function.request_release()
+        assert service._thread is not None
+        service._thread.join(5)
+        assert not service._thread.is_alive()
+        assert "wanted back" in str(service.lost)
+        assert nic.device.status == 0
+
+
+def test_a_device_that_runs_is_looked_at(nic: vfiodpa.Nic, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vfiodpa.vdpa.service.HEALTH_CHECK", 0.02)
+    assert isinstance(nic.function, SoftFunction)
+    with nic.serve(path).start() as service, VhostUserGuest(path) as guest:
+        guest.start()
+        time.sleep(0.1)
+        assert service.datapath.state is State.RUNNING
+        nic.function.inject_fault(Fault.ALL_ONES)
+        assert service._thread is not None
+        service._thread.join(5)
+        assert isinstance(service.lost, DeviceGone)

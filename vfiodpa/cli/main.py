@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: each message)")
         if verb in ("serve", "show", "shell"):
             sub.add_argument("device", metavar="DEVICE", help=DEVICE_HELP)
+            sub.add_argument("--driver", metavar="NAME", help="instead of the one that the PCI ids choose")
         module.add_arguments(verb, sub)
         sub.set_defaults(run=module.VERBS[verb])
     return parser

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from ..drivers.device import VdpaDevice
 from ..errors import ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.report import write_report
+from ..vdpa.service import Service
 from .output import print_json
 from .words import add_access
 
@@ -32,16 +33,35 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     )
 
 
-@contextmanager
-def _held(*signals: signal.Signals) -> Iterator[None]:
-    """Within the block these signals wait for who asks for them: starting and giving back are not torn apart."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        while signal.sigtimedwait(signals, 0):  # a second Ctrl-C while we were ending
-            pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+class StopSignals:
+    """From the first moment to the last, SIGTERM and SIGINT ask for the end and tear nothing apart.
+
+    No signal mask: the threads of libraries would still take the signal.
+    """
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._asked = False
+
+    def __enter__(self) -> Self:
+        self._previous = {number: signal.signal(number, self._stop) for number in STOP}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        self._asked = True
+        if self._service is not None:
+            self._service.stop()
+
+    def serve(self, service: Service) -> None:
+        """Run the service until a signal, also when one came before."""
+        self._service = service
+        if self._asked:
+            service.stop()
+        service.run(*STOP)
 
 
 def _report_now(device: VdpaDevice, path: Path) -> None:
@@ -62,7 +82,8 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with _held(*STOP), open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
+    access = Access(arguments.iommu)
+    with StopSignals() as signals, open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         device = nic.device
         _log_features(device)
 
@@ -75,9 +96,12 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
         with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
             if arguments.report:
                 signal.signal(signal.SIGUSR1, lambda *_: _report_now(device, arguments.report))
-            service.run(*STOP)
-        if arguments.report:
-            write_report(device, arguments.report)
+            try:
+                signals.serve(service)
+            finally:
+                service.close()
+                if arguments.report:
+                    write_report(device, arguments.report)
     return ExitCode.DONE
 
 

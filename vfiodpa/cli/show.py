@@ -58,7 +58,8 @@ def _show_pci(arguments: argparse.Namespace, address: str) -> ExitCode:
 
 
 def _show_nic(arguments: argparse.Namespace, facts: dict[str, Any]) -> ExitCode:
-    with open_nic(arguments.device, access=Access(arguments.iommu, arguments.unsafe_noiommu)) as nic:
+    access = Access(arguments.iommu, arguments.unsafe_noiommu)
+    with open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         body = facts | describe(nic)
         if arguments.json:
             print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
@@ -98,6 +99,7 @@ def describe(nic: Nic) -> dict[str, Any]:
             "stop one queue": nic.device.can_stop_queue,
             "resume a queue where it stood": nic.device.can_restore_state,
             "announce a guest (RARP)": nic.device.can_announce,
+            "log dirty pages": nic.device.can_log_dirty,
         },
         "iommu": {"kind": nic.function.dma.kind, "reason": nic.function.dma.reason},
         "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
@@ -105,8 +107,8 @@ def describe(nic: Nic) -> dict[str, Any]:
 
 
 def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> None:
-    pci, features, queues = body["pci"], body["features"], body["queues"]
-    pairs, iommu = body["queue_pairs"], body["iommu"]
+    pci, features, queues, iommu = body["pci"], body["features"], body["queues"], body["iommu"]
+    pairs = body["queue_pairs"]
     can = [name for name, able in body["can"].items() if able]
     cannot = [name for name, able in body["can"].items() if not able]
     print_grid(

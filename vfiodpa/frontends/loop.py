@@ -92,15 +92,13 @@ class Loop:
 
     @contextmanager
     def stop_on(self, *signals: signal.Signals) -> Iterator[None]:
-        """Within the block these signals stop the loop, also when they are blocked outside. Main thread only."""
+        """Within the block these signals stop the loop. Main thread only."""
         previous = {number: signal.signal(number, lambda *_: self.stop()) for number in signals}
         # Without it a signal that arrives just before the wait would be noticed only after it.
         wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         try:
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             signal.set_wakeup_fd(wakeup)
             for number, handler in previous.items():
                 signal.signal(number, handler)

@@ -53,9 +53,9 @@ class DmaDomain(ABC):
     """One I/O address space; shared by the devices of one guest."""
 
     @property
-    @abstractmethod
     def kind(self) -> str:
-        """What it is made of: software, iommufd, type1 or noiommu."""
+        """What it is made of, for people: software, iommufd, type1 or noiommu."""
+        return ""
 
     @property
     def reason(self) -> str:

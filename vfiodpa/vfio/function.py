@@ -255,7 +255,7 @@ class VfioFunction(PciFunction):
             command, status = header.command, header.status & _ERRORS
         except (VfiodpaError, OSError) as error:
             return f"its configuration space cannot be read: {error}"
-        found = [f"PCI status {status!s}"] if status else []
+        found = [f"PCI status {status.name}"] if status else []
         if not command & Command.BUS_MASTER:
             found.append("Bus Master is off")
         if not command & Command.MEMORY:
@@ -268,8 +268,7 @@ class VfioFunction(PciFunction):
             return
         self._quiesce()
         if self._irqs is not None:
-            self._irqs.disarm(vfio.PciIrq.ERR)
-            self._irqs.disarm(vfio.PciIrq.REQ)
+            self._irqs.disarm_all()
             self._config.close()
         for window in self._bars.values():
             window.close()

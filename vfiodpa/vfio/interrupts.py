@@ -37,6 +37,7 @@ class Irqs:
         self._name = name
         self._enabled = False
         self._attached: set[int] = set()
+        self._armed: set[PciIrq] = set()
         info = self._info(PciIrq.MSIX)
         self.vectors = info.count
         self._grows = not info.flags & IrqFlag.NORESIZE
@@ -69,11 +70,14 @@ class Irqs:
         except OSError as error:
             log.warning("%s: %s is not armed: %s", self._name, index.name, errno_name(error.errno or 0))
             return False
+        self._armed.add(index)
         return True
 
-    def disarm(self, index: PciIrq) -> None:
+    def disarm_all(self) -> None:
         """The inverse of ``arm``."""
-        self._off(index)
+        for index in self._armed:
+            self._off(index)
+        self._armed.clear()
 
     def disable(self) -> None:
         """All vectors off; the next ``set`` switches them on again."""

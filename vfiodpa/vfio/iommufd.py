@@ -21,7 +21,7 @@ from ..spec import iommufd as spec
 from ..spec import vfio
 from .backend import IommuBackend
 from .group import check_members
-from .nodes import DEV, in_use, open_node
+from .nodes import in_use, node, open_node
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Iommufd(IommuBackend):
             # EINVAL: another process bound it; EBUSY: its group is open, or a member belongs to a host driver
             if error.errno in (errno.EBUSY, errno.EINVAL):
                 check_members(function)
-                raise in_use(DEV / "vfio/devices" / function.cdev, function.address, error) from error
+                raise in_use(node(f"vfio/devices/{function.cdev}"), function.address, error) from error
             cause = errno_name(error.errno or 0)
             raise NoDevice("cannot bind it to iommufd", device=function.address, cause=cause) from error
 
@@ -173,7 +173,7 @@ def cdev_obstacle(function: SysfsFunction) -> VfiodpaError | None:
     """Why the function cannot be had by its character device; ``None`` when it can."""
     if not function.cdev:
         return Unsupported("it has no VFIO character device", device=function.address, remedy=_NO_CDEV)
-    path = DEV / "vfio/devices" / function.cdev
+    path = node(f"vfio/devices/{function.cdev}")
     if not path.exists():
         return Unsupported(f"there is no {path}", device=function.address, remedy="udevadm settle, or --iommu type1")
     if not os.access(path, os.R_OK | os.W_OK):

@@ -16,9 +16,14 @@ class InUse(LimitError):
     """Somebody else has the device open."""
 
 
+def node(name: str) -> Path:
+    """Where a device node is."""
+    return DEV / name
+
+
 def open_node(name: str, device: str, *, missing: str) -> int:
     """Open ``/dev/name`` for reading and writing; ``missing`` is the remedy when it is not there."""
-    path = DEV / name
+    path = node(name)
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

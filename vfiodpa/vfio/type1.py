@@ -18,7 +18,7 @@ from ..spec import vfio
 from .backend import IommuBackend
 from .chain import ask, caps, table
 from .group import check_members
-from .nodes import DEV, in_use, open_node
+from .nodes import in_use, node, open_node
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ class Type1(IommuBackend):
         return fd
 
     def _open_group(self, number: int, function: SysfsFunction) -> _Group:
-        node = f"vfio/{self.node_prefix}{number}"
-        fd = open_node(node, function.address, missing=f"vfiodpa bind {function.address}")
+        fd = open_node(f"vfio/{self.node_prefix}{number}", function.address, missing=f"vfiodpa bind {function.address}")
         try:
             status = vfio.GROUP_GET_STATUS(fd, vfio.GroupStatus(argsz=vfio.GroupStatus.size))
             if not status.flags & vfio.GroupFlag.VIABLE:
@@ -106,7 +105,7 @@ class Type1(IommuBackend):
                 self._iommu_set = True
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise in_use(DEV / f"vfio/{self.node_prefix}{number}", function.address, error) from error
+                raise in_use(node(f"vfio/{self.node_prefix}{number}"), function.address, error) from error
             cause = errno_name(error.errno or 0)
             if self._groups:
                 cause += "; what is mapped already may lie where this device cannot reach"
