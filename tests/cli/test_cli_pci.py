@@ -33,6 +33,8 @@ def test_bind_and_unbind(host: FakeHost, capsys: Capture) -> None:
 def test_bind_as_json_names_the_nodes(host: FakeHost, capsys: Capture) -> None:
     path = host.add()
     (path / "vfio-dev/vfio2").mkdir(parents=True)
+    (host.dev / "vfio/devices").mkdir()
+    (host.dev / "vfio/devices/vfio2").touch()
     code, body = run_json(host, capsys, "bind", NIC)
     assert (code, body["schema"], body["dry_run"]) == (0, "vfiodpa.bind/1", False)
     (device,) = body["devices"]

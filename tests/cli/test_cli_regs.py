@@ -33,7 +33,9 @@ def test_a_register_that_reading_clears_is_not_read(capsys: Capture) -> None:
 
 
 def test_the_device_is_left_as_it_was(capsys: Capture) -> None:
-    assert dump(capsys)["common"]["registers"]["device_status"]["value"] == 0
+    common = dump(capsys)["common"]["registers"]
+    assert common["device_status"]["value"] == 0
+    assert common["device_feature_select"]["value"] == 0  # used to learn which fields exist
 
 
 def test_only_the_blocks_asked_for(capsys: Capture) -> None:

@@ -246,6 +246,13 @@ def test_a_function_that_does_not_open(ready: FakeHost) -> None:
     )
 
 
+def test_a_kernel_without_character_devices_is_able_too(ready: FakeHost) -> None:
+    (ready.dev / "vfio/devices/vfio0").unlink()  # sysfs names it all the same
+    report = examine(ready, NIC, FakeProber())
+    assert by_name(report, "character device").level is Level.INFO
+    assert report.able
+
+
 def test_a_narrow_iommu(ready: FakeHost) -> None:
     assert check_ranges(Opened("type1", "", 4, WIDE)).level is Level.OK
     narrow = check_ranges(Opened("type1", "", 4, (IovaRange(0, (1 << 39) - 1),)))

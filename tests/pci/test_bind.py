@@ -210,6 +210,15 @@ def test_a_rule_that_cannot_be_written_takes_the_binding_back(host: FakeHost) ->
     assert state(host) == ("virtio-pci", "")
 
 
+def test_of_two_rules_both_are_written_or_none(host: FakeHost) -> None:
+    host.add(NIC)
+    host.add(OTHER)
+    rule_path(host, OTHER).mkdir(parents=True)  # so that it cannot be replaced
+    with pytest.raises(LimitError):
+        take(host, NIC, OTHER, persist=True)
+    assert not rule_path(host, NIC).exists()
+
+
 def test_a_write_reads_as_the_shell_command_that_does_it(host: FakeHost) -> None:
     host.add()
     writes = binding.bind_writes(host, PciDevice.read(host, NIC))

@@ -29,7 +29,7 @@ def test_default_route_also_through_bridges_bonds_and_vlans(host: FakeHost, uppe
     assert reasons(host) == ["carries the default route (" + upper + ")"]
 
 
-@pytest.mark.parametrize(("flags", "live"), [("00000003", True), ("00200200", False)])
+@pytest.mark.parametrize(("flags", "live"), [("00000003", True), ("00200200", False), ("00000201", False)])
 def test_default_route_of_ipv6(host: FakeHost, flags: str, live: bool) -> None:
     host.add(interface="eth0")
     zero = "0" * 32

@@ -87,7 +87,8 @@ def _move(host: Host, before: PciDevice, after: PciDevice) -> dict[str, Any]:
     nodes = []
     if after.on_vfio:
         nodes = [str(host.dev / "vfio" / after.group_node)]
-        nodes += [str(host.dev / "vfio/devices" / after.vfio_device)] if after.vfio_device else []
+        cdev = host.dev / "vfio/devices" / after.vfio_device  # in sysfs also where the kernel makes no node
+        nodes += [str(cdev)] if after.vfio_device and cdev.exists() else []
     return {
         "device": after.address,
         "from": before.driver,

@@ -69,10 +69,11 @@ def _check_driver(device: PciDevice) -> Check:
 
 def _node_checks(host: Host, device: PciDevice) -> Iterator[Check]:
     yield check_node(host.dev / "vfio" / device.group_node)
-    if device.vfio_device:
-        yield check_node(host.dev / "vfio/devices" / device.vfio_device)
+    node = host.dev / "vfio/devices" / device.vfio_device
+    if device.vfio_device and node.exists():
+        yield check_node(node)
     else:
-        yield Check("character device", Level.INFO, "none: the kernel has no CONFIG_VFIO_DEVICE_CDEV, type1 is used")
+        yield Check("character device", Level.INFO, "none (no CONFIG_VFIO_DEVICE_CDEV), type1 is used")
 
 
 def _open_checks(host: Host, device: PciDevice, prober: Prober) -> Iterator[Check]:
