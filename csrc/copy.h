@@ -11,6 +11,7 @@ typedef uint8_t vdp_vec16 __attribute__((vector_size(16)));
 struct vdp_piece {
 	uint8_t *addr;
 	uint32_t length;
+	uint64_t iova; /* of addr, where a device reached it */
 };
 
 static inline void vdp_copy16(uint8_t *dst, const uint8_t *src)

@@ -11,4 +11,11 @@ void vdp_mmio_write8(volatile void *addr, uint8_t value);
 void vdp_mmio_write16(volatile void *addr, uint16_t value);
 void vdp_mmio_write32(volatile void *addr, uint32_t value);
 
+/*
+ * The same, guarded: the kernel stops accesses while Memory Space is off or the function is gone. width in
+ * bits. Returns 0, -EFAULT, or -EINVAL for a width that no register has.
+ */
+int vdp_mmio_load(const volatile void *addr, unsigned int width, uint32_t *ret);
+int vdp_mmio_store(volatile void *addr, unsigned int width, uint32_t value);
+
 #endif

@@ -1,17 +1,15 @@
 #include "net_device.h"
 
 /* A whole descriptor inside one region, of the queue's own direction. Anything else goes by chain. */
-static inline uint8_t *net_plain(struct vdp_split *q, uint16_t head, uint32_t shortest, uint32_t *length)
+static inline uint8_t *net_plain(
+    struct vdp_split *q, uint16_t head, uint32_t shortest, struct vdp_split_desc *desc)
 {
-	struct vdp_split_desc desc;
-
 	if (VDP_UNLIKELY(head >= q->size))
 		return NULL;
-	desc = vdp_split_load_desc(q->desc + head);
-	if (desc.flags != q->flags || desc.length < shortest || desc.length > q->longest)
+	*desc = vdp_split_load_desc(q->desc + head);
+	if (desc->flags != q->flags || desc->length < shortest || desc->length > q->longest)
 		return NULL;
-	*length = desc.length;
-	return vdp_dma_reach(q->dma, &q->cache, desc.addr, desc.length, q->perm);
+	return vdp_dma_reach(q->dma, &q->cache, desc->addr, desc->length, q->perm);
 }
 
 uint32_t vdp_net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST])
@@ -26,13 +24,13 @@ uint32_t vdp_net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST])
 		vdp_prefetch(q->desc + (frames[i].head & q->mask));
 	}
 	for (i = 0; i < n; i++) {
-		uint32_t length;
-		uint8_t *data = net_plain(q, frames[i].head, VDP_NET_HDR, &length);
+		struct vdp_split_desc desc;
+		uint8_t *data = net_plain(q, frames[i].head, VDP_NET_HDR, &desc);
 
 		if (!data)
 			break;
 		frames[i].data = data + VDP_NET_HDR;
-		frames[i].length = length - VDP_NET_HDR;
+		frames[i].length = desc.length - VDP_NET_HDR;
 		vdp_prefetch(frames[i].data);
 	}
 	return i;
@@ -94,6 +92,7 @@ static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *
 {
 	struct vdp_split *q = &rx->ring;
 	uint8_t *to[VDP_BURST];
+	uint64_t iova[VDP_BURST];
 	uint32_t available = vdp_split_available(q, (uint16_t)n), i;
 	uint64_t bytes = 0;
 
@@ -102,12 +101,14 @@ static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *
 	for (i = 0; i < n; i++)
 		vdp_prefetch(q->desc + (vdp_split_head(q, (uint16_t)i) & q->mask));
 	for (i = 0; i < n; i++) {
-		uint32_t need = frames[i].length + VDP_NET_HDR, length;
+		uint32_t need = frames[i].length + VDP_NET_HDR;
 		uint16_t head = vdp_split_head(q, (uint16_t)i);
+		struct vdp_split_desc desc;
 
-		to[i] = net_plain(q, head, need, &length);
+		to[i] = net_plain(q, head, need, &desc);
 		if (!to[i])
 			break;
+		iova[i] = desc.addr;
 		vdp_prefetch(to[i]);
 		vdp_prefetch_write(to[i] + VDP_NET_HDR);
 		vdp_split_set_used(q, (uint16_t)i, head, need);
@@ -118,6 +119,9 @@ static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *
 		vdp_copy(to[i] + VDP_NET_HDR, frames[i].data, frames[i].length);
 		bytes += frames[i].length;
 	}
+	/* After the write and before the driver sees it: who copies a page clears its bit first. */
+	for (i = 0; VDP_UNLIKELY(q->log) && i < n; i++)
+		vdp_split_log(q, iova[i], frames[i].length + VDP_NET_HDR);
 	q->next = (uint16_t)(q->next + n);
 	vdp_count(&rx->stats.packets, n);
 	vdp_count(&rx->stats.bytes, bytes);
@@ -152,6 +156,14 @@ static int net_gather(struct vdp_queue *rx, bool mergeable, struct vdp_scratch *
 	return chains;
 }
 
+static void net_log_pieces(struct vdp_split *q, const struct vdp_piece *piece, uint32_t length)
+{
+	for (; length > 0; piece++) {
+		vdp_split_log(q, piece->iova, piece->length);
+		length -= piece->length;
+	}
+}
+
 uint32_t vdp_net_deliver_pieces(
     struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t length)
 {
@@ -166,6 +178,8 @@ uint32_t vdp_net_deliver_pieces(
 	scratch->header[11] = (uint8_t)(chains >> 8);
 	scratch->src[0] = (struct vdp_piece){.addr = scratch->header, .length = VDP_NET_HDR};
 	vdp_copy_pieces(scratch->dst, scratch->src, length + VDP_NET_HDR);
+	if (VDP_UNLIKELY(rx->ring.log))
+		net_log_pieces(&rx->ring, scratch->dst, length + VDP_NET_HDR);
 	rx->ring.next = (uint16_t)(rx->ring.next + chains);
 	vdp_count(&rx->stats.packets, 1);
 	vdp_count(&rx->stats.bytes, length);

@@ -152,6 +152,7 @@ void vdp_nic_fini(struct vdp_nic *nic)
 static void nic_attach(struct vdp_nic *nic)
 {
 	nic->dma_generation = nic->dma ? vdp_dma_generation(nic->dma) : 0;
+	nic->log.cache = (struct vdp_dma_cache){0};
 	for (uint32_t i = 0; i < nic_queues(nic); i++) {
 		struct vdp_queue *queue = nic->queues + i;
 
@@ -192,6 +193,13 @@ void vdp_nic_run(struct vdp_nic *nic, bool on)
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs)
 {
 	nic->active_pairs = pairs < nic->conf.pairs ? pairs : nic->conf.pairs;
+}
+
+void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end)
+{
+	nic->log = (struct vdp_dirty){.base = base, .end = end};
+	for (uint32_t i = 0; i < nic_queues(nic); i += 2)
+		nic->queues[i].ring.log = end > base ? &nic->log : NULL;
 }
 
 void vdp_nic_reset(struct vdp_nic *nic)

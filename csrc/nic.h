@@ -87,6 +87,12 @@ void vdp_nic_refresh(struct vdp_nic *nic); /* [paused] after a change of the DMA
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] */
 
 /*
+ * [paused] Log the pages that packets are written to: bit n of the bitmap in [base, end) is page n of 4 KiB
+ * of the IOVA space. end 0: off. A reset leaves it as it is.
+ */
+void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end);
+
+/*
  * [paused] Ring errors (unmapped, unaligned) are reported as the NIC's error once it runs and touches the
  * ring, as hardware would. -EINVAL for a queue or a size that does not exist, -EBUSY when it is on.
  */

@@ -45,6 +45,7 @@ struct vdp_nic {
 	uint64_t dma_generation;
 	uint64_t features;
 	uint32_t active_pairs;
+	struct vdp_dirty log;
 	bool running;               /* DRIVER_OK */
 	bool mergeable;             /* receive buffers */
 	struct vdp_nic_error error; /* as the worker found it */

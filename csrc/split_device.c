@@ -7,6 +7,14 @@ void vdp_split_fail(struct vdp_split *q, uint32_t code, uint64_t detail)
 	*q->error = (struct vdp_nic_error){.code = code, .queue = q->index, .detail = detail};
 }
 
+void vdp_split_log(struct vdp_split *q, uint64_t iova, uint32_t length)
+{
+	uint64_t fault;
+
+	if (!vdp_dirty_mark(q->log, q->dma, iova, length, &fault))
+		vdp_split_fail(q, VDP_NIC_DMA_FAULT, fault);
+}
+
 static void *split_part(
     struct vdp_split *q, uint64_t iova, uint32_t length, uint32_t align, uint32_t perm, bool report)
 {
@@ -122,7 +130,7 @@ static bool split_add(struct vdp_split *q, const struct vdp_split_desc *desc, ui
 
 		if (!host)
 			return split_fault(q, iova, length, q->perm);
-		pieces[chain->pieces++] = (struct vdp_piece){.addr = host, .length = run};
+		pieces[chain->pieces++] = (struct vdp_piece){.addr = host, .length = run, .iova = iova};
 		iova += run;
 		length -= run;
 	}

@@ -12,6 +12,7 @@
 
 #include "copy.h"
 #include "cpu.h"
+#include "dirty.h"
 #include "dma_reach.h"
 #include "nic.h"
 #include "split_ring.h"
@@ -31,6 +32,7 @@ struct vdp_split {
 	bool saw_indirect; /* the chain read last had a table */
 	struct vdp_dma_cache cache;
 	struct vdp_dma *dma;
+	struct vdp_dirty *log;       /* of the NIC; NULL: what is written is not logged */
 	struct vdp_nic_error *error; /* of the worker; the first stays */
 	uint32_t index;              /* of the queue */
 };
@@ -57,6 +59,9 @@ int vdp_split_read(
     struct vdp_split *q, uint16_t ahead, uint32_t keep, struct vdp_piece *pieces, struct vdp_chain *chain);
 
 void vdp_split_fail(struct vdp_split *q, uint32_t code, uint64_t detail);
+
+/* [iova, iova + length) was written by us. */
+void vdp_split_log(struct vdp_split *q, uint64_t iova, uint32_t length);
 
 /* How many entries wait, at least want if there are so many. */
 static inline uint16_t vdp_split_available(struct vdp_split *q, uint16_t want)

@@ -14,7 +14,7 @@ from vfiodpa.cli.main import build_parser
 from vfiodpa.drivers.feature_policy import KNOWN, OWN, offerable
 from vfiodpa.frontends.vhost_user.offer import explain
 from vfiodpa.registers import AnyRegister, RegisterArray, RegisterBlock
-from vfiodpa.spec import pci, softnic, virtio_net, virtio_pci
+from vfiodpa.spec import ifcvf, pci, softnic, virtio_net, virtio_pci
 from vfiodpa.spec.features import REQUIRES, Feature, names
 
 HERE = Path(__file__).parent / "reference"
@@ -25,6 +25,8 @@ BLOCKS: tuple[type[RegisterBlock], ...] = (
     virtio_pci.IsrCfg,
     virtio_net.NetConfig,
     softnic.VendorCfg,
+    ifcvf.LmByPair,
+    ifcvf.LmByQueue,
 )
 
 

@@ -19,6 +19,7 @@ FLOORS = (
     "cli",
     "__init__",
     "validate",
+    "doctor",
     "vdpa",
     "frontends",
     "guest",

@@ -195,3 +195,51 @@ def test_a_width_that_no_access_has() -> None:
 
         class Bad(RegisterBlock, size=16):
             a = reg(0, 24)
+
+
+# For people
+
+
+class Shown(RegisterBlock, size=0x40, ref="the data sheet, 7"):
+    flags = reg(0x00, 8, Bits)
+    plain = reg(0x02, 16)
+    secret = reg(0x04, 32, mode="wo")
+    events = reg(0x08, 8, mode="rc")
+    long = reg_array(0x10, 16, 12)
+    absent = reg(0x3C, 32)
+
+
+def test_a_block_prints_a_table() -> None:
+    memory = Memory(0x3C)
+    memory.bytes[0], memory.bytes[2] = 3, 0xAB
+    assert repr(Shown(memory)).splitlines() == [
+        "Shown (the data sheet, 7)",
+        "  0x0000  flags   0x03  ONE|TWO",
+        "  0x0002  plain   0x00ab",
+        "  0x0004  secret  (write-only)",
+        "  0x0008  events  (reading clears it)",
+        "  0x0010  long    0x0000 0x0000 0x0000 0x0000 0x0000 0x0000 0x0000 0x0000 ... (12 in all)",
+    ]
+
+
+def test_neither_printing_nor_dumping_reads_what_reading_clears() -> None:
+    memory = Memory(0x3C)
+    block = Shown(memory)
+    repr(block)
+    assert "events" not in block.dump()
+    assert ("r", 8, 8) not in memory.log
+    assert block.events == 0
+    assert ("r", 8, 8) in memory.log
+
+
+def test_a_register_that_reading_clears_is_read_only() -> None:
+    with pytest.raises(AttributeError, match=r"Shown.events is read-only"):
+        Shown(Memory(0x3C)).events = 1
+
+
+def test_a_block_that_cannot_be_read_prints_why() -> None:
+    class Gone(Memory):
+        def read(self, offset: int, width: int) -> int:
+            raise StateError("the device is gone", device="nic0")
+
+    assert repr(Shown(Gone(0x3C))) == "<Shown (the data sheet, 7): nic0: the device is gone>"

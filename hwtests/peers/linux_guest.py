@@ -2,94 +2,42 @@
 
 from __future__ import annotations
 
-import graphlib
 import json
-import re
 import shutil
 import subprocess
-import tarfile
 from pathlib import Path
 from typing import Any
+
+from hwtests import debian_kernel
 
 from .program import Program, ProgramError
 
 GUEST = Path(__file__).parent / "guest"
-CACHE = Path(__file__).parents[2] / ".cache" / "linux-guest"
-METAPACKAGE = "linux-image-amd64"
-# What virtio-net needs; one that a kernel has built in is not in its package.
-MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"]
-MODULES += ["failover", "net_failover", "virtio_net"]
 BOOT_S = 120.0  # 8 s alone on two CPUs; the emulator has no KVM
 ANSWER_S = 40.0
-
-
-def kernel(cache: Path = CACHE) -> Path:
-    """A directory with ``vmlinuz`` and ``modules/*.ko`` of Debian's newest kernel; downloaded once, never installed."""
-    depends = _run("apt-cache", "depends", METAPACKAGE)
-    packages = [word for word in depends.split() if word.startswith("linux-image-") and word != METAPACKAGE]
-    if not packages:
-        raise ProgramError(f"apt knows no {METAPACKAGE}: apt-get update")
-    directory = cache / packages[0]
-    if not (directory / "complete").exists():
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-        _unpack(_download(packages[0], directory), directory)
-        (directory / "complete").touch()
-    return directory
-
-
-def _run(*argv: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        raise ProgramError(f"{' '.join(argv)} failed with status {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def _download(package: str, directory: Path) -> Path:
-    # As the user who runs this: apt's own user may not write to the tree.
-    _run("apt-get", "-o", "APT::Sandbox::User=", "download", package, cwd=directory)
-    return next(directory.glob("*.deb"))
-
-
-def _unpack(deb: Path, directory: Path) -> None:
-    """The kernel and the modules named above; the rest of the package (300 MB) is thrown away."""
-    (directory / "modules").mkdir()
-    wanted = {f"{name}.ko": directory / "modules" / f"{name}.ko" for name in MODULES}
-    dpkg = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE)
-    with dpkg, tarfile.open(fileobj=dpkg.stdout, mode="r|") as tar:
-        for member in tar:
-            name = Path(member.name).name
-            target = directory / "vmlinuz" if name.startswith("vmlinuz-") else wanted.get(name)
-            if target and (source := tar.extractfile(member)):
-                target.write_bytes(source.read())
-    deb.unlink()
-    if not (directory / "vmlinuz").exists() or not (directory / "modules" / "virtio_net.ko").exists():
-        raise ProgramError(f"{deb.name} has no kernel, or its modules are packed in a way not known here")
 
 
 def initramfs(kernel_directory: Path, target: Path) -> Path:
     """Our init and probe, a static busybox and the kernel's virtio modules, as a cpio archive."""
     root = target.with_suffix(".tree")
     (root / "bin").mkdir(parents=True)
-    shutil.copytree(kernel_directory / "modules", root / "modules")
-    (root / "modules" / "order").write_text("".join(f"{name}.ko\n" for name in _load_order(root / "modules")))
+    (root / "modules").mkdir()
+    modules = debian_kernel.load_order(kernel_directory / "modules", debian_kernel.NET)
+    for module in modules:
+        shutil.copy(module, root / "modules")
+    (root / "modules" / "order").write_text("".join(f"{module.name}\n" for module in modules))
     shutil.copy(_busybox(), root / "bin" / "busybox")
     shutil.copy(GUEST / "init", root / "init")
     (root / "init").chmod(0o755)
-    _run("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(root / "probe"), str(GUEST / "probe.c"))
+    debian_kernel.run(
+        "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(root / "probe"), str(GUEST / "probe.c")
+    )
     names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
     packed = subprocess.run(
         ["cpio", "--quiet", "-o", "-H", "newc"], cwd=root, input=names.encode(), capture_output=True, check=True
     )
     target.write_bytes(packed.stdout)
     return target
-
-
-def _load_order(modules: Path) -> list[str]:
-    """Modules after what they depend on, which each says itself and which differs between kernels."""
-    needs = {path.stem: re.search(rb"\0depends=([^\0]*)\0", path.read_bytes()) for path in modules.glob("*.ko")}
-    graph = {name: found[1].decode().split(",") if found and found[1] else [] for name, found in needs.items()}
-    return list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def _busybox() -> Path:

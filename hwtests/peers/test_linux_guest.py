@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hwtests import debian_kernel
 from hwtests.peers.backend import EchoBackend
-from hwtests.peers.linux_guest import LinuxGuest, initramfs, kernel
+from hwtests.peers.linux_guest import LinuxGuest, initramfs
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -26,7 +27,7 @@ def _programs(need_program: Callable[[str, str], None]) -> None:
 
 @pytest.fixture(scope="session")
 def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    kernel_directory = kernel()
+    kernel_directory = debian_kernel.fetch()
     return kernel_directory, initramfs(kernel_directory, tmp_path_factory.mktemp("guest") / "initramfs.cpio")
 
 

@@ -60,11 +60,13 @@ class Testpmd(Program):
 
     __test__ = False  # not a test class
 
-    def __init__(self, vdev: str, log: Path, *, cpu: int, memory: Memory = Memory.SMALL_PAGES) -> None:
+    def __init__(
+        self, vdev: str, log: Path, *, cpu: int, memory: Memory = Memory.SMALL_PAGES, ring: int = RING
+    ) -> None:
         eal = ["--lcores", f"0@{cpu},1@{cpu}", *memory.options, "-m", str(MEMORY_MB)]
         eal += ["--no-pci", "--no-shconf", "--no-telemetry", "--vdev", vdev]
         app = ["-i", "--port-topology=loop", "--nb-cores=1", "--no-mlockall", "--total-num-mbufs=16384"]
-        app += [f"--txd={RING}", f"--rxd={RING}"]
+        app += [f"--txd={ring}", f"--rxd={ring}"]
         # Line-buffered: its answers must be in the file when it waits for the next command.
         super().__init__(["stdbuf", "-oL", "dpdk-testpmd", *eal, "--", *app], log)
 
@@ -121,10 +123,18 @@ class Testpmd(Program):
         return self.wait(COMMAND_S)
 
 
-def virtio_user(socket: Path, log: Path, *, cpu: int, mergeable: bool, memory: Memory = Memory.SMALL_PAGES) -> Testpmd:
-    """testpmd as a guest's driver on a vhost-user socket: one queue pair, split rings of 1024."""
-    vdev = f"net_virtio_user0,path={socket},queues=1,queue_size={RING},mrg_rxbuf={int(mergeable)},packed_vq=0"
-    peer = Testpmd(vdev, log, cpu=cpu, memory=memory)
+def virtio_user(
+    socket: Path,
+    log: Path,
+    *,
+    cpu: int,
+    mergeable: bool,
+    memory: Memory = Memory.SMALL_PAGES,
+    ring: int = RING,
+) -> Testpmd:
+    """testpmd as a guest's driver on a vhost-user socket: one queue pair, split rings of ``ring`` entries."""
+    vdev = f"net_virtio_user0,path={socket},queues=1,queue_size={ring},mrg_rxbuf={int(mergeable)},packed_vq=0"
+    peer = Testpmd(vdev, log, cpu=cpu, memory=memory, ring=ring)
     peer.wait_ready()
     return peer
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from hwtests import debian_kernel
 from hwtests.peers.program import ProgramError
 
 TREE = Path(__file__).parents[2]
@@ -21,14 +22,29 @@ class Kernel:
     image: Path
     modules: tuple[Path, ...] = ()
 
+    @property
+    def iommufd(self) -> bool:
+        """Debian's have none (VFIO's group and type 1 only)."""
+        return not self.modules
 
-def choose() -> Kernel:
-    """The one that VFIODPA_RIG_KERNEL names, else one beside the checkout or built from its config, else Debian's."""
+
+def full() -> Kernel | None:
+    """One with everything built in: what VFIODPA_RIG_KERNEL names, else ours, else one beside the checkout."""
     if named := os.environ.get(VARIABLE):
         if not Path(named).is_file():
             raise ProgramError(f"{VARIABLE}: there is no file {named}")
         return Kernel(Path(named))
-    for image in [*(parent / SHARED for parent in TREE.parents), BUILT]:
-        if image.is_file():
-            return Kernel(image)
-    raise ProgramError(f"no kernel for the rig: set {VARIABLE}, or make rig-kernel")
+    beside = [parent / SHARED for parent in TREE.parents]
+    return next((Kernel(image) for image in [BUILT, *beside] if image.is_file()), None)
+
+
+def debian() -> Kernel:
+    """Debian's own, unpacked into a cache."""
+    directory = debian_kernel.fetch()
+    modules = debian_kernel.load_order(directory / "modules", debian_kernel.RIG)
+    return Kernel(directory / "vmlinuz", tuple(modules))
+
+
+def choose() -> Kernel:
+    """A full one where there is one, else Debian's."""
+    return full() or debian()

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-FIRST_SLOT = 5  # a NIC's place on bus 0: 0000:00:05.0, 06.0, …
+from .nic import Nic
+
+ROOT_PORTS = 0x10  # their first slot on bus 0
 
 
 class Iommu(Enum):
@@ -29,91 +31,71 @@ class Iommu(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nic:
-    """A virtio-net-pci function.
-
-    With ``vfio`` it is bound to vfio-pci before the job starts, else the kernel's own driver has it.
-    NICs of the same ``wire`` hear each other; a ``wire`` of -1 ends in a capture file only.
-    """
-
-    vfio: bool = True
-    packed: bool = False
-    page_per_vq: bool = False
-    wire: int = -1
-
-    @classmethod
-    def parse(cls, words: str) -> Nic:
-        """From the command line: words joined by ``+``, such as ``packed+page-per-vq+wire0`` or ``kernel+wire0``."""
-        given = set(words.split("+"))
-        wires = {word for word in given if word.startswith("wire")}
-        if unknown := given - wires - {"split", "packed", "page-per-vq", "vfio", "kernel"}:
-            raise ValueError(f"a NIC cannot be {', '.join(sorted(unknown))}")
-        return cls(
-            vfio="kernel" not in given,
-            packed="packed" in given,
-            page_per_vq="page-per-vq" in given,
-            wire=int(wires.pop()[4:]) if wires else -1,
-        )
-
-    def argv(self, index: int, captures: Path) -> list[str]:
-        """QEMU's arguments for the NIC in slot ``FIRST_SLOT + index``; its frames go to ``captures/nicN.pcap``."""
-        name = f"nic{index}"
-        hub = 100 + index if self.wire < 0 else self.wire
-        device = (
-            f"virtio-net-pci,id={name},netdev={name}-net,mac=52:54:00:00:00:{index + 1:02x},addr={FIRST_SLOT + index}"
-        )
-        device += ",disable-legacy=on,iommu_platform=on,ats=on,romfile="
-        device += f",packed={_on(self.packed)},page-per-vq={_on(self.page_per_vq)}"
-        return [
-            *("-netdev", f"hubport,id={name}-net,hubid={hub}"),
-            *("-device", device),
-            *("-object", f"filter-dump,id={name}-dump,netdev={name}-net,file={captures / name}.pcap"),
-        ]
-
-
-def _on(flag: bool) -> str:
-    return "on" if flag else "off"
-
-
-def address(index: int) -> str:
-    """The PCI address of the NIC ``index``."""
-    return f"0000:00:{FIRST_SLOT + index:02x}.0"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One machine. ``hugepages`` counts pages of 2 MiB."""
+    """One machine. ``hugepages`` counts pages of 2 MiB; ``extra`` are more arguments for QEMU, such as traces."""
 
     nics: tuple[Nic, ...] = (Nic(),)
     iommu: Iommu = Iommu.INTEL
     memory_mb: int = 3072
     hugepages: int = 0
+    extra: tuple[str, ...] = ()
 
-    def vfio_addresses(self) -> list[str]:
-        return [address(index) for index, nic in enumerate(self.nics) if nic.vfio]
+    @property
+    def taps(self) -> bool:
+        """QEMU's own hubs have one queue: NICs with several meet on bridges of the host's kernel instead."""
+        return any(nic.pairs > 1 for nic in self.nics)
+
+    @property
+    def wires(self) -> list[int]:
+        return sorted({nic.wire for nic in self.nics if nic.wire is not None})
+
+    def address(self, index: int) -> str:
+        """The PCI address of a NIC: 0000:00:05.0, 06.0, …; behind a root port 0000:01:00.0, 02:00.0, …"""
+        if self.nics[index].hotplug:
+            return f"0000:{self._bus(index):02x}:00.0"
+        return f"0000:00:{self._slot(index):02x}.0"
+
+    def addresses(self, *, vfio: bool) -> list[str]:
+        """The addresses of the NICs for VFIO, or of those for the kernel."""
+        return [self.address(index) for index, nic in enumerate(self.nics) if nic.vfio is vfio]
+
+    def _slot(self, index: int) -> int:
+        return 5 + index
+
+    def _bus(self, index: int) -> int:
+        return 1 + sum(nic.hotplug for nic in self.nics[:index])
 
     def argv(self, shared: Path) -> list[str]:
         """QEMU's arguments; ``shared`` is the directory that host and machine share."""
-        argv = [
-            "-machine",
-            "q35,accel=tcg,kernel-irqchip=split",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            f"{self.memory_mb}M",
-        ]
-        argv += ["-nodefaults", "-display", "none", "-no-reboot", "-action", "panic=shutdown"]
-        argv += self.iommu.argv()
+        argv = ["-machine", "q35,accel=tcg,kernel-irqchip=split", "-cpu", "max", "-smp", "2"]
+        argv += ["-m", f"{self.memory_mb}M", "-nodefaults", "-display", "none"]
+        argv += ["-no-reboot", "-action", "panic=shutdown", *self.iommu.argv()]
         argv += _share("host", Path("/"), ",readonly=on") + _share("rig", shared, "")
         for index, nic in enumerate(self.nics):
-            argv += nic.argv(index, shared)
-        return argv
+            place = f"addr={self._slot(index):#x}"
+            if nic.hotplug:
+                bus = self._bus(index)
+                port = f"pcie-root-port,id=port{bus},chassis={bus},slot={bus},addr={ROOT_PORTS + bus:#x}"
+                argv += ["-device", port]
+                place = f"bus=port{bus}"
+            argv += nic.argv(index, place, shared, tap=self.taps)
+        return [*argv, *self.extra]
+
+    def wrapped(self, qemu: list[str]) -> list[str]:
+        """The command that runs ``qemu``, where needed in a network namespace of its own with bridges and taps."""
+        if not self.taps:
+            return qemu
+        lines = ["echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6"]  # its own frames would be on the wire
+        lines += [f"ip link add wire{wire} up type bridge mcast_snooping 0" for wire in self.wires]
+        for index, nic in enumerate(self.nics):
+            lines += nic.tap(index)
+        # unshare as a user drops the death signal that came with the process.
+        lines += ['exec setpriv --pdeathsig KILL "$@"']
+        return ["unshare", "--map-root-user", "--net", "sh", "-ec", "\n".join(lines), "rig", *qemu]
 
     def command_line(self) -> str:
         """The kernel's."""
-        words = ["console=ttyS0 quiet panic=-1 tsc=reliable intel_iommu=on"]
+        words = ["console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off ipv6.disable=1 intel_iommu=on"]
         if self.hugepages:
             words.append(f"default_hugepagesz=2M hugepages={self.hugepages}")
         return " ".join(words)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,13 @@ from hwtests.peers.program import Program, ProgramError
 from . import initramfs
 from .kernel import TREE, Kernel, choose
 from .machine import Machine
+from .variants import Variant
 
 BOOT_S = 120.0  # 7 s alone on two CPUs
+BUILD_S = 120.0
+TEST_S = 100  # one test in there: ten times slower than here
 POLL_S = 0.1
+FAULT = re.compile(r"DMAR: .*fault|virtio_iommu.*fault", re.IGNORECASE)
 PYTHON = TREE / ".venv" / "bin" / "python"
 
 
@@ -32,11 +37,29 @@ class Outcome:
     boot_s: float
     total_s: float
 
+    @property
+    def faults(self) -> list[str]:
+        """Accesses that the IOMMU stopped, as the kernel logged them."""
+        return [line for line in self.dmesg.splitlines() if FAULT.search(line)]
+
 
 def script(argv: Sequence[str], environment: Mapping[str, str]) -> str:
     """A job that runs ``argv`` in the tree, with the tree's virtual environment in front of PATH."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     return "\n".join([*lines, f"cd {shlex.quote(str(TREE))}", f"exec {shlex.join(argv)}", ""])
+
+
+def suites_job(variant: Variant) -> str:
+    """A job that runs pytest once per suite: NAME.out, NAME.xml (JUnit) and NAME.status in the shared directory."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in inner_environment(variant.machine).items()]
+    lines.append(f"cd {shlex.quote(str(TREE))}")
+    for suite in variant.suites:
+        base = f"/run/rig/{suite.name}"
+        limits = ["-o", f"timeout={TEST_S}", "-o", f"faulthandler_timeout={TEST_S}"]
+        argv = ["timeout", "-k", "10", str(suite.seconds), "python", "-m", "pytest", *suite.arguments, *limits]
+        lines.append(f"{shlex.join([*argv, f'--junitxml={base}.xml'])} >{base}.out 2>&1 </dev/null")
+        lines.append(f"echo $? >{base}.status; tail -n 1 {base}.out")
+    return "\n".join([*lines, ""])
 
 
 def inner_environment(machine: Machine) -> dict[str, str]:
@@ -49,7 +72,8 @@ def inner_environment(machine: Machine) -> dict[str, str]:
         "PYTEST_ADDOPTS": "-p no:cacheprovider",
         "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
         "VFIODPA_RIG": "1",
-        "VFIODPA_RIG_NICS": ",".join(machine.vfio_addresses()),
+        "VFIODPA_RIG_NICS": ",".join(machine.addresses(vfio=True)),
+        "VFIODPA_RIG_PEERS": ",".join(machine.addresses(vfio=False)),
     }
 
 
@@ -61,22 +85,25 @@ class Vm:
 
     def __init__(self, machine: Machine, job: str, shared: Path, kernel: Kernel | None = None) -> None:
         build()
-        self.shared = shared
         kernel = kernel or choose()
-        (shared / "job").write_text(job)
-        (shared / "settings").write_text(f"TREE={TREE}\nVFIO={shlex.quote(' '.join(machine.vfio_addresses()))}\n")
+        self.shared = shared
         self.output_file = shared / "output"
+        self._sockets = tempfile.TemporaryDirectory(prefix="vfiodpa-")  # a short path: 107 bytes are the limit
+        self.monitor = Path(self._sockets.name) / "qmp"
+        (shared / "job").write_text(job)
+        (shared / "settings").write_text(_settings(machine))
         ramdisk = initramfs.make(kernel, shared / "initramfs")
-        argv = ["qemu-system-x86_64", *machine.argv(shared), "-serial", "stdio"]
+        argv = ["qemu-system-x86_64", *machine.argv(shared), *_ports(self.monitor)]
         argv += ["-kernel", str(kernel.image), "-initrd", str(ramdisk), "-append", machine.command_line()]
         self._started = time.monotonic()
-        self.console = Program(argv, shared / "console.log")
+        self.console = Program(machine.wrapped(argv), shared / "console.log")
 
     def __enter__(self) -> Vm:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.console.kill()
+        self._sockets.cleanup()
 
     def wait(self, timeout: float, echo: Callable[[str], object] = lambda _: None) -> Outcome:
         """Until the job ends. ``echo`` gets its output as it comes.
@@ -120,10 +147,24 @@ class Vm:
         return ProgramError(f"{what}\n--- the job's last output\n{job}\n--- the console's last output\n{console}")
 
 
+def _settings(machine: Machine) -> str:
+    vfio, kernel = (" ".join(machine.addresses(vfio=flag)) for flag in (True, False))
+    return f"TREE={shlex.quote(str(TREE))}\nVFIO='{vfio}'\nKERNEL='{kernel}'\n"
+
+
+def _ports(monitor: Path) -> list[str]:
+    """The console is ttyS0; the monitor is a socket here and ttyS1 in the machine."""
+    inside = monitor.with_name("inside")
+    argv = ["-serial", "stdio", "-qmp", f"unix:{monitor},server=on,wait=off"]
+    argv += ["-chardev", f"socket,id=inside,path={inside},server=on,wait=off", "-mon", "chardev=inside,mode=control"]
+    return [*argv, "-chardev", f"socket,id=port,path={inside}", "-serial", "chardev:port"]
+
+
 def build() -> None:
-    """Bring the C part up to date here: in the machine the tree is read-only."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import vfiodpa"], cwd=TREE, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    if done.returncode:
-        raise ProgramError(f"the tree does not build:\n{done.stdout}{done.stderr}")
+    """Bring the C part and Python's compiled files up to date here: in the machine the tree is read-only."""
+    for argv in (["-c", "import vfiodpa"], ["-m", "compileall", "-q", "vfiodpa", "hwtests"]):
+        done = subprocess.run(
+            [PYTHON, *argv], cwd=TREE, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=BUILD_S
+        )
+        if done.returncode:
+            raise ProgramError(f"the tree does not build:\n{done.stdout}{done.stderr}")

@@ -26,9 +26,9 @@ def test_a_plain_network_device_gets_the_generic_driver() -> None:
 
 
 def test_the_most_specific_pattern_wins() -> None:
-    ids = PciId(0x1AF4, 0x1041, 0x8086, 0x001A)
+    ids = PciId(0x1AF4, 0x1041, 0x8086, 0x0077)
     register(Quirks("vendor", (PciId(0x1AF4, 0x1041, 0x8086),)))
-    register(Quirks("model", (PciId(0x1AF4, 0x1041, 0x8086, 0x001A),)))
+    register(Quirks("model", (PciId(0x1AF4, 0x1041, 0x8086, 0x0077),)))
     found = record_for(ids)
     assert found is not None
     assert found.name == "model"
@@ -47,7 +47,7 @@ def test_a_name_overrides_the_ids() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="softnic, virtio_pci"):
+    with pytest.raises(UsageError, match="ifcvf, softnic, virtio_pci"):
         driver_for(FakeFunction(), "nosuch")
 
 

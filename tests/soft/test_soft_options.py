@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from vfiodpa.errors import UsageError
-from vfiodpa.soft.options import NEVER_SLEEP, Model, Port, SoftOptions, parse_options
+from vfiodpa.soft.faults import Fault
+from vfiodpa.soft.options import NEVER_SLEEP, LmLayout, Model, Port, SoftOptions, parse_options
 from vfiodpa.spec.features import Feature
 
 
@@ -41,6 +42,14 @@ def test_every_key_is_taken() -> None:
     )
 
 
+def test_keys_of_ifcvf() -> None:
+    options = parse_options("soft:model=ifcvf,lm=queues,fault=no_reset,queues=32")
+    assert options.model is Model.IFCVF
+    assert options.lm is LmLayout.QUEUES
+    assert options.fault is Fault.NO_RESET
+    assert not options.features & Feature.RING_RESET
+
+
 def test_what_is_off_is_not_offered() -> None:
     features = parse_options("soft:off=event_idx,reset=off").features
     assert not features & (Feature.EVENT_IDX | Feature.RING_RESET)
@@ -57,6 +66,10 @@ def test_default_macs_are_distinct_and_locally_administered() -> None:
     ("text", "says"),
     [
         ("hard", "no software NIC"),
+        ("soft:lm=none", "for model=ifcvf only"),
+        ("soft:model=ifcvf,reset=on", "no RING_RESET"),
+        ("soft:model=ifcvf,queues=33", "up to 32 queue pairs"),
+        ("soft:fault=none", "no_reset, no_features_ok"),
         ("soft:speed=1", "port, mac, mtu"),
         ("soft:port", "port, mac, mtu"),
         ("soft:port=tap", "echo, discard, generate"),

@@ -19,6 +19,8 @@ from vfiodpa.spec.virtio_pci import DeviceStatus
 
 
 class FakeDomain(DmaDomain):
+    kind = "fake"
+
     def __init__(self, journal: list[str]) -> None:
         self.journal = journal
         self.ranges: tuple[IovaRange, ...] = (IovaRange(0, (1 << 48) - 1),)
@@ -155,6 +157,10 @@ class FakeDevice(VdpaDevice):
     def can_announce(self) -> bool:
         return True
 
+    @property
+    def can_log_dirty(self) -> bool:
+        return False
+
     def reset(self) -> None:
         self.note("reset")
 
@@ -200,6 +206,12 @@ class FakeDevice(VdpaDevice):
 
     def announce(self, mac: bytes) -> None:
         self.note(f"announce {mac.hex()}")
+
+    def start_dirty_log(self, where: IovaRange) -> None:
+        raise Unsupported(f"no dirty log at {where}")
+
+    def stop_dirty_log(self) -> None:
+        pass
 
     def stats(self) -> Mapping[str, int]:
         return {}

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import vfiodpa
-from vfiodpa.errors import StateError, UsageError
+from vfiodpa.errors import DeviceGone, StateError, UsageError
 from vfiodpa.guest.traffic import Plan, run
 from vfiodpa.guest.vhost_user import VhostUserGuest
+from vfiodpa.soft.faults import Fault
+from vfiodpa.soft.function import SoftFunction
 from vfiodpa.vdpa.datapath import State
 from vfiodpa.vdpa.service import Service
 
@@ -54,14 +56,15 @@ def test_guests_come_one_after_the_other(nic: vfiodpa.Nic, path: Path) -> None:
 
 def test_it_says_when_it_can_be_used(nic: vfiodpa.Nic, path: Path) -> None:
     lines: list[str] = []
-    with nic.serve(path, on_ready=lines.append):
-        assert lines == [f"listening on {path}"]
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(str(path))
+    with nic.serve(path, on_ready=lines.append) as service:
+        assert lines == []  # nobody listens before the loop runs
+        service.start()
+        VhostUserGuest(path).close()
+    assert lines == [f"listening on {path}"]
 
 
 def test_the_socket_goes_with_it(nic: vfiodpa.Nic, path: Path) -> None:
-    with nic.serve(path):
+    with nic.serve(path).start():
         assert path.is_socket()
     assert not path.exists()
 
@@ -74,18 +77,21 @@ def test_a_stale_socket_is_replaced(nic: vfiodpa.Nic, path: Path) -> None:
 
 
 def test_a_live_socket_is_refused_and_nothing_is_left(nic: vfiodpa.Nic, path: Path) -> None:
-    with vfiodpa.open("soft") as other, nic.serve(path):
+    with vfiodpa.open("soft") as other, nic.serve(path).start():
         before = open_fds()
         with pytest.raises(StateError, match="another process serves"):
-            other.serve(path)
-        assert open_fds() == before
+            other.serve(path).start()
+        end = time.monotonic() + 5
+        while open_fds() != before:  # the living one has accepted the probe, and lets go of it in its own time
+            assert time.monotonic() < end, "an fd is left"
+            time.sleep(0.01)
     assert not path.exists()
 
 
 def test_what_is_not_a_socket_is_left_alone(nic: vfiodpa.Nic, path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(UsageError, match="not a socket"):
-        nic.serve(path)
+        nic.serve(path).start()
     assert path.read_text() == "mine"
 
 
@@ -94,7 +100,7 @@ def test_client_mode_connects(nic: vfiodpa.Nic, path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with nic.serve(path, client=True, on_ready=lines.append):
+        with nic.serve(path, client=True, on_ready=lines.append).start():
             listener.accept()[0].close()
     assert lines == [f"connected to {path}"]
 
@@ -141,3 +147,39 @@ def test_closing_under_a_guest_detaches_it(nic: vfiodpa.Nic, path: Path) -> None
 def test_it_says_how_it_goes(nic: vfiodpa.Nic, path: Path) -> None:
     with nic.serve(path) as service:
         assert repr(service) == f"<Service {path}: <Datapath {nic.name}: no guest, queues []>>"
+
+
+def test_a_lost_device_ends_run_with_what_happened(nic: vfiodpa.Nic, path: Path) -> None:
+    assert isinstance(nic.function, SoftFunction)
+    with nic.serve(path) as service:
+        timer = threading.Timer(0.05, nic.function.unplug)
+        timer.start()
+        with pytest.raises(DeviceGone, match="the device is gone"):
+            service.run()
+        timer.join()
+        assert not path.exists()
+
+
+def test_a_function_that_is_wanted_back_is_let_go(nic: vfiodpa.Nic, path: Path) -> None:
+    assert isinstance(nic.function, SoftFunction)
+    with nic.serve(path).start() as service, VhostUserGuest(path) as guest:
+        guest.start()
+        nic.function.request_release()
+        assert service._thread is not None
+        service._thread.join(5)
+        assert not service._thread.is_alive()
+        assert "wanted back" in str(service.lost)
+        assert nic.device.status == 0
+
+
+def test_a_device_that_runs_is_looked_at(nic: vfiodpa.Nic, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vfiodpa.vdpa.service.HEALTH_CHECK", 0.02)
+    assert isinstance(nic.function, SoftFunction)
+    with nic.serve(path).start() as service, VhostUserGuest(path) as guest:
+        guest.start()
+        time.sleep(0.1)
+        assert service.datapath.state is State.RUNNING
+        nic.function.inject_fault(Fault.ALL_ONES)
+        assert service._thread is not None
+        service._thread.join(5)
+        assert isinstance(service.lost, DeviceGone)

@@ -25,6 +25,7 @@ from ..guest.traffic import Mode, Plan, Stats, Traffic, Verdict
 from ..guest.vhost_user import VhostUserGuest
 from ..spec import features as spec
 from ..vdpa.devices import open_nic
+from ..vdpa.doorbell import in_words
 from ..vdpa.service import Service
 from .output import console, print_json, verdict
 
@@ -73,10 +74,7 @@ class Scene:
     @property
     def doorbell_groups(self) -> dict[str, str]:
         """For people: mode and reason, and the queues that have it."""
-        groups: dict[str, list[str]] = {}
-        for queue, choice in self.doorbells.items():
-            groups.setdefault(f"{choice['mode']} ({choice['reason']})", []).append(str(queue))
-        return {choice: f"queue{'s' * (len(queues) > 1)} {' '.join(queues)}" for choice, queues in groups.items()}
+        return in_words(self.service.datapath.doorbells)
 
     @property
     def queues(self) -> list[dict[str, Any]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
 from ..errors import ExitCode, VfiodpaError
-from . import demo, serve, show
+from ..pci.host import Host
+from . import bind, demo, devices, doctor, regs, serve, shell, show
 from .output import print_error
 
 DEVICE_HELP = "PCI address (0000:3b:00.2, 3b:00.2) or soft[:key=value,...], for example soft:port=echo"
@@ -31,22 +33,29 @@ def build_parser() -> argparse.ArgumentParser:
     for verb, module, text in (
         ("demo", demo, "move verified packets through the whole path on the software NIC"),
         ("serve", serve, "serve one device to guests on a vhost-user socket"),
-        ("list", show, "list devices and what stands in their way"),
+        ("list", devices, "list devices and what stands in their way"),
         ("show", show, "show one device: identity, registers, features, queues"),
+        ("bind", bind, "hand PCI functions to vfio-pci"),
+        ("unbind", bind, "give PCI functions back to their own driver"),
+        ("doctor", doctor, "check what this machine can do, and name what mends the rest"),
+        ("regs", regs, "dump or write a device's registers by name"),
+        ("shell", shell, "a Python prompt with the device open"),
     ):
         sub = verbs.add_parser(verb, help=text, description=text[:1].upper() + text[1:] + ".", epilog=EPILOG)
         sub.add_argument("-j", "--json", action="store_true", help="JSON on standard output")
         sub.add_argument("-v", "--verbose", action="count", default=0, help="say more (-vv: each message)")
-        if verb in ("serve", "show"):
+        if verb in ("serve", "show", "shell"):
             sub.add_argument("device", metavar="DEVICE", help=DEVICE_HELP)
+            sub.add_argument("--driver", metavar="NAME", help="instead of the one that the PCI ids choose")
         module.add_arguments(verb, sub)
         sub.set_defaults(run=module.VERBS[verb])
     return parser
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
+def main(words: Sequence[str] | None = None, host: Host | None = None) -> int:
+    """Run one verb; returns the exit code. ``host`` stands in for this machine's sysfs, /proc and /dev."""
     arguments = build_parser().parse_args(words)
+    arguments.host = host or Host()
     _set_up_logging(arguments.verbose)
     try:
         return int(arguments.run(arguments))
@@ -56,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
         return int(ExitCode.FAILED)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,8 +16,9 @@ from ..errors import ExitCode, VfiodpaError
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that honours NO_COLOR and colours only a terminal; elsewhere lines are never folded."""
-    plain = Console(stderr=stderr, highlight=False)
+    """A console with colours on a terminal only and never with NO_COLOR; elsewhere lines are never folded."""
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    plain = Console(stderr=stderr, highlight=False, color_system=colours)
     return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=10_000)
 
 

@@ -7,24 +7,69 @@ import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from ..drivers.device import VdpaDevice
-from ..errors import ExitCode
+from ..errors import ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
-from ..vdpa.devices import open_nic
+from ..vdpa.devices import Access, open_nic
 from ..vdpa.report import write_report
+from ..vdpa.service import Service
 from .output import print_json
+from .words import add_access
 
 log = logging.getLogger(__name__)
 
+STOP = (signal.SIGTERM, signal.SIGINT)
+
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
-    """``--socket``, ``--client``, ``--report``."""
+    """``--socket``, ``--iommu``, ``--client``, ``--report``."""
     parser.add_argument("-s", "--socket", type=Path, required=True, metavar="PATH", help="vhost-user socket")
+    add_access(parser)
     parser.add_argument("--client", action="store_true", help="connect to PATH instead of listening on it")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write all counters as JSON at exit, and at SIGUSR1"
     )
+
+
+class StopSignals:
+    """From the first moment to the last, SIGTERM and SIGINT ask for the end and tear nothing apart.
+
+    No signal mask: the threads of libraries would still take the signal.
+    """
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._asked = False
+
+    def __enter__(self) -> Self:
+        self._previous = {number: signal.signal(number, self._stop) for number in STOP}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        self._asked = True
+        if self._service is not None:
+            self._service.stop()
+
+    def serve(self, service: Service) -> None:
+        """Run the service until a signal, also when one came before."""
+        self._service = service
+        if self._asked:
+            service.stop()
+        service.run(*STOP)
+
+
+def _report_now(device: VdpaDevice, path: Path) -> None:
+    """At a signal: guests do not suffer from a full disk."""
+    try:
+        write_report(device, path)
+    except LimitError as error:
+        log.warning("%s", error)
 
 
 def _log_features(device: VdpaDevice) -> None:
@@ -37,7 +82,8 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    with open_nic(arguments.device) as nic:
+    access = Access(arguments.iommu)
+    with StopSignals() as signals, open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         device = nic.device
         _log_features(device)
 
@@ -49,10 +95,13 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
 
         with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
             if arguments.report:
-                signal.signal(signal.SIGUSR1, lambda *_: write_report(device, arguments.report))
-            service.run(signal.SIGTERM, signal.SIGINT)
-        if arguments.report:
-            write_report(device, arguments.report)
+                signal.signal(signal.SIGUSR1, lambda *_: _report_now(device, arguments.report))
+            try:
+                signals.serve(service)
+            finally:
+                service.close()
+                if arguments.report:
+                    write_report(device, arguments.report)
     return ExitCode.DONE
 
 

@@ -1,66 +1,66 @@
-"""``list`` and ``show``: what is here, and what each can do."""
+"""``show``: one device in full, as far as it can be opened."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ExitCode, Unsupported
+from ..errors import ExitCode, VfiodpaError
 from ..frontends.vhost_user.offer import by_reason, explain
-from ..pci.enumerate import PciEntry, network_functions
+from ..pci.address import is_address, normalise
+from ..pci.device import PciDevice
+from ..pci.host import Host
 from ..spec import features as spec
 from ..spec.pci import ConfigHeader
-from ..vdpa.devices import open_nic
+from ..vdpa.candidate import Candidate
+from ..vdpa.devices import Access, open_nic
 from ..vdpa.nic import Nic
-from .output import print_folded, print_grid, print_json, print_table
+from .function import describe_function, print_function
+from .output import print_folded, print_grid, print_json
+from .words import add_access
 
-log = logging.getLogger(__name__)
 
-
-def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
+def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``show --registers`` adds every readable register."""
-    if verb == "show":
-        parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
-
-
-def run_list(arguments: argparse.Namespace) -> ExitCode:
-    """All devices that DEVICE could name."""
-    devices = [_soft_entry()]
-    try:
-        devices += [_pci_entry(entry) for entry in network_functions()]
-    except Unsupported as error:
-        log.warning("%s", error)  # the software NIC is here all the same
-    if arguments.json:
-        print_json("list/1", {"devices": devices})
-    else:
-        rows = [[str(d["device"]), str(d["kind"]), str(d["driver"] or "-"), str(d["obstacle"] or "-")] for d in devices]
-        print_table(["DEVICE", "KIND", "DRIVER", "IN THE WAY"], rows)
-    return ExitCode.DONE
-
-
-def _soft_entry() -> dict[str, Any]:
-    return {"device": "soft", "kind": "software virtio NIC", "driver": "vfiodpa", "obstacle": ""}
-
-
-def _pci_entry(entry: PciEntry) -> dict[str, Any]:
-    kind = "virtio" if entry.is_virtio else "network controller"
-    return {
-        "device": entry.address,
-        "kind": f"{kind} {entry.vendor_id:04x}:{entry.device_id:04x}",
-        "driver": entry.driver,
-        "iommu_group": entry.iommu_group,
-        "interfaces": list(entry.interfaces),
-        "obstacle": "PCI functions through VFIO are not in this version",
-    }
+    add_access(parser)
+    parser.add_argument(
+        "--unsafe-noiommu", action="store_true", help="also without an IOMMU: registers only, nothing is mapped"
+    )
+    parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
 
 
 def run_show(arguments: argparse.Namespace) -> ExitCode:
-    """One device in full."""
-    with open_nic(arguments.device) as nic:
-        body = describe(nic)
+    """One device in full; a PCI function that cannot be opened as far as sysfs tells, and why it cannot."""
+    if is_address(arguments.device):
+        return _show_pci(arguments, normalise(arguments.device))
+    return _show_nic(arguments, {})
+
+
+def _show_pci(arguments: argparse.Namespace, address: str) -> ExitCode:
+    host: Host = arguments.host
+    candidate = Candidate.of(host, PciDevice.read(host, address))
+    facts = describe_function(host, candidate)
+    if not arguments.json:
+        print_function(facts)
+    if candidate.device.on_vfio:
+        try:
+            return _show_nic(arguments, facts)
+        except VfiodpaError as error:
+            if not arguments.json:
+                raise
+            print_json("show/1", {"device": address, **facts, "not_open": str(error)})
+            return error.exit_code
+    if arguments.json:
+        print_json("show/1", {"device": address, **facts})
+    return ExitCode.DONE
+
+
+def _show_nic(arguments: argparse.Namespace, facts: dict[str, Any]) -> ExitCode:
+    access = Access(arguments.iommu, arguments.unsafe_noiommu)
+    with open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
+        body = facts | describe(nic)
         if arguments.json:
             print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
             return ExitCode.DONE
@@ -99,13 +99,15 @@ def describe(nic: Nic) -> dict[str, Any]:
             "stop one queue": nic.device.can_stop_queue,
             "resume a queue where it stood": nic.device.can_restore_state,
             "announce a guest (RARP)": nic.device.can_announce,
+            "log dirty pages": nic.device.can_log_dirty,
         },
+        "iommu": {"kind": nic.function.dma.kind, "reason": nic.function.dma.reason},
         "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
     }
 
 
 def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> None:
-    pci, features, queues = body["pci"], body["features"], body["queues"]
+    pci, features, queues, iommu = body["pci"], body["features"], body["queues"], body["iommu"]
     pairs = body["queue_pairs"]
     can = [name for name, able in body["can"].items() if able]
     cannot = [name for name, able in body["can"].items() if not able]
@@ -114,6 +116,7 @@ def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> No
         ("PCI", f"{pci['id']}, subsystem {pci['subsystem']}, revision {pci['revision']}, {pci['vectors']} vectors"),
         ("config", ", ".join(_config_words(body["config"]))),
         ("queues", f"{pairs} pair{'s' * (pairs > 1)}, up to {max(q['size_max'] for q in queues)} entries"),
+        ("IOMMU", " ".join(word for word in (iommu["kind"], iommu["reason"] and f"({iommu['reason']})") if word)),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
         ("can", ", ".join(can)),
         ("cannot", ", ".join(cannot)),
@@ -138,4 +141,4 @@ def _config_words(config: dict[str, Any]) -> list[str]:
     return [word(config[name]) for name, word in shown.items() if config[name] is not None]
 
 
-VERBS: dict[str, Callable[[argparse.Namespace], ExitCode]] = {"list": run_list, "show": run_show}
+VERBS: dict[str, Callable[[argparse.Namespace], ExitCode]] = {"show": run_show}

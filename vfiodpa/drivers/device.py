@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..memory import Iova
-from ..pci.function import Doorbell, PciFunction
+from ..pci.function import Doorbell, IovaRange, PciFunction
 from ..registers import RegisterBlock
 from ..spec.features import Feature
 from ..spec.virtio_net import NetConfig
@@ -121,11 +121,16 @@ class VdpaDevice(ABC):
     def can_announce(self) -> bool:
         """Can the device send a RARP on the guest's behalf?"""
 
+    @property
+    @abstractmethod
+    def can_log_dirty(self) -> bool:
+        """Can the device log which pages it writes packets to?"""
+
     # Life cycle
 
     @abstractmethod
     def reset(self) -> None:
-        """Device reset; on return no DMA and no interrupts. Raises ``DeviceTimeout``."""
+        """Device reset; on return, however it ends, no DMA. Raises ``DeviceTimeout``."""
 
     @abstractmethod
     def negotiate(self, features: Feature) -> None:
@@ -148,7 +153,11 @@ class VdpaDevice(ABC):
 
     @abstractmethod
     def suspend(self) -> dict[int, QueueState | None]:
-        """Stop the device with its queues (a reset); returns the position of each queue that ran."""
+        """Stop the device with its queues (a reset); returns the position of each queue that ran.
+
+        Takes no longer than the deadlines of one queue stop and one reset, and ends with no DMA
+        also when it raises.
+        """
 
     @abstractmethod
     def set_active_pairs(self, pairs: int) -> None:
@@ -175,6 +184,21 @@ class VdpaDevice(ABC):
     @abstractmethod
     def kick(self, queue: int) -> None:
         """Ring the queue's doorbell once."""
+
+    # Dirty log, for live migration
+
+    @abstractmethod
+    def start_dirty_log(self, where: IovaRange) -> None:
+        """Set the bit of each page that packets are written to, until ``stop_dirty_log`` or a reset.
+
+        ``where``: a bitmap that the caller has mapped in the device's DMA domain; bit n (of byte n / 8)
+        is page n of 4 KiB, counted from IOVA 0. Nobody clears bits. Used rings are not logged: they are
+        the caller's to mark. Raises ``Unsupported``.
+        """
+
+    @abstractmethod
+    def stop_dirty_log(self) -> None:
+        """On return the device does not touch the bitmap; harmless when off."""
 
     # Other
 

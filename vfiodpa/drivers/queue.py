@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from ..errors import DeviceError, UsageError
 from ..spec.virtio_ring import PACKED_ALIGN, SPLIT_ALIGN, split_size_ok
 from .device import DoorbellAddress, QueueSetup
+from .transport import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,21 @@ class Queue:
     index: int
     size_max: int
     doorbell: DoorbellAddress
+
+    @classmethod
+    def read(cls, transport: Transport, queue: int, doorbell_width: int, device: str) -> Queue:
+        """As the registers say. Raises ``DeviceError`` for a doorbell outside its structure."""
+        transport.common.queue_select = queue
+        size_max = transport.common.queue_size
+        notify = transport.notify
+        offset = transport.common.queue_notify_off * transport.notify_multiplier  # 4.1.4.4
+        if size_max and offset + doorbell_width // 8 > notify.length:
+            raise DeviceError(
+                f"the doorbell of queue {queue} lies at {offset:#x}, outside the notify structure of "
+                f"{notify.length:#x} bytes",
+                device=device,
+            )
+        return cls(queue, size_max, DoorbellAddress(notify.bar, notify.offset + offset, doorbell_width, queue))
 
     def check(self, setup: QueueSetup, packed: bool, device: str) -> None:
         """Raise ``UsageError`` for a size or an alignment that no queue may have (2.7, 2.8)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from ..pci.function import PciFunction
+from ..pci.function import IovaRange, PciFunction
 from ..registers import Register, RegisterBlock
 from ..spec.features import NONE, Feature
 from ..spec.pci import ConfigHeader
@@ -79,13 +79,13 @@ class RingState:
     """Vendor registers that hold queue positions.
 
     ``where`` gives the register of a queue. ``encode`` makes the value that is written before the
-    queue is enabled; ``decode`` is the index rule: which part of what is read the queue goes on from.
-    ``always`` writes position 0 too.
+    queue is enabled; ``decode`` is the index rule: which part of what is read the queue goes on from
+    (``None``: none of it, the guest's used index tells). ``always`` writes position 0 too.
     """
 
     where: Callable[[int], VendorRegister]
     encode: Callable[[QueueState], int] = lambda state: state.avail
-    decode: Callable[[int], QueueState] = lambda value: QueueState(value & 0xFFFF)
+    decode: Callable[[int], QueueState | None] = lambda value: QueueState(value & 0xFFFF)
     read_at: ReadPoint = ReadPoint.WHEN_STOPPED
     always: bool = True
 
@@ -99,13 +99,14 @@ class Quirks:
     ring_state: RingState | None = None
     active_pairs: VendorRegister | None = None  # takes the number of pairs to spread frames over
     announce: Callable[[PciFunction, bytes], None] | None = None  # sends a RARP for a MAC
+    dirty_log: Callable[[PciFunction, IovaRange | None], None] | None = None  # logs writes to a bitmap, or stops
     stop_by_enable: bool = False  # queue_enable = 0 stops the queue; poll until it reads 0
     doorbell_width: int = 16  # bits
     max_pairs: int = 0x8000  # queue pairs that work, whatever the device says
     blocks: Mapping[int, tuple[str, type[RegisterBlock]]] = field(default_factory=dict)  # by BAR, for people
     feature_words: int = 4  # 32-bit feature words that the device decodes
     hidden: Feature = NONE  # offered by the device, but it does not work
-    adapt: Callable[[Quirks, PciFunction], Quirks] | None = None  # drop what this very device lacks
+    adapt: Callable[[Quirks, PciFunction], Quirks] | None = None  # after a reset: drop what this very device lacks
 
 
 GENERIC = Quirks("virtio_pci", ids=(PciId(VENDOR_ID, 0x1041), PciId(VENDOR_ID, 0x1000)))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..errors import Unsupported, UsageError
 from ..pci.function import PciFunction
 from .device import VdpaDevice
+from .ifcvf import IFCVF
 from .quirks import GENERIC, PciId, Quirks
 from .softnic import SOFTNIC
 from .transport import check_present
@@ -55,5 +56,5 @@ def driver_for(function: PciFunction, name: str | None = None, deadlines: Deadli
     return VirtioPci(function, record, deadlines or Deadlines())
 
 
-for _record in (GENERIC, SOFTNIC):
+for _record in (GENERIC, SOFTNIC, IFCVF):
     register(_record)

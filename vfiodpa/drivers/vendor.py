@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Unsupported, UsageError
-from ..pci.function import PciFunction
+from ..pci.function import IovaRange, PciFunction
 from ..registers import RegisterBlock
 from .device import QueueState
 from .quirks import Quirks, VendorRegister
@@ -47,6 +47,12 @@ class Vendor:
         if not self.quirks.announce:
             raise Unsupported("the device cannot send a RARP for the guest", device=self.function.name)
         self.quirks.announce(self.function, mac)
+
+    def log_dirty(self, where: IovaRange | None) -> None:
+        """Log what the device writes to a bitmap there; ``None`` stops."""
+        if not self.quirks.dirty_log:
+            raise Unsupported("the device keeps no dirty log", device=self.function.name)
+        self.quirks.dirty_log(self.function, where)
 
     def _read(self, where: VendorRegister) -> int:
         return self._window(where.bar).read(where.offset, where.width)

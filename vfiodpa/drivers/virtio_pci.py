@@ -6,11 +6,12 @@ Ref: virtio 1.3, 3.1.1 (initialisation), 4.1.5 (PCI), 2.6 (queues), 2.6.1 (queue
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from ..errors import DeviceError, FeaturesRefused, StateError, Unsupported, UsageError
-from ..pci.function import Doorbell, PciFunction
+from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, StateError, Unsupported, UsageError
+from ..pci.function import Doorbell, IovaRange, PciFunction
 from ..registers import RegisterBlock
 from ..spec.features import NONE, Feature, names
 from ..spec.pci import Command, ConfigHeader
@@ -18,6 +19,8 @@ from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 from . import feature_policy as policy
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
+from .device_reset import DeviceReset
+from .feature_words import read_features, write_features
 from .interrupts import CONFIG, Interrupts, pairs_for
 from .net_config import OfferedConfig, read_config
 from .queue import Queue
@@ -49,6 +52,8 @@ class _State:
 
     negotiated: Feature = NONE
     running: dict[int, QueueSetup] = field(default_factory=dict)
+    stuck: bool = False  # a queue did not stop: no use in asking it again
+    logging: bool = False  # the dirty log is on
 
 
 class VirtioPci(VdpaDevice):
@@ -68,16 +73,18 @@ class VirtioPci(VdpaDevice):
         check_present(function)
         self._check_ids(quirks)
         self._command(Command.MEMORY)
-        self.quirks = quirks.adapt(quirks, function) if quirks.adapt else quirks
-        self._vendor = Vendor(function, self.quirks)
         self._transport = Transport.find(function)
         self._common: CommonCfg = self._transport.common
+        self._reset_device = DeviceReset(function, self._common, self.deadlines.reset)
         self._acknowledge()
-        self._offered = self._read_features()
+        self.quirks = quirks.adapt(quirks, function) if quirks.adapt else quirks
+        self._vendor = Vendor(function, self.quirks)
+        self._offered = read_features(self._common, self.quirks.feature_words)
         self._config = OfferedConfig(self._transport.net, self._offered)
         self.irqs = Interrupts(function)
         self._pairs = self._count_pairs()
-        self._queues = [self._read_queue(queue) for queue in range(2 * self._pairs)]
+        width = self.quirks.doorbell_width
+        self._queues = [Queue.read(self._transport, queue, width, self.name) for queue in range(2 * self._pairs)]
 
     def __repr__(self) -> str:
         return f"<{self.driver} {self.name}: {self._pairs} queue pairs, {len(self._state.running)} queues running>"
@@ -132,22 +139,30 @@ class VirtioPci(VdpaDevice):
     def can_announce(self) -> bool:
         return self.quirks.announce is not None
 
+    @property
+    def can_log_dirty(self) -> bool:
+        return self.quirks.dirty_log is not None
+
     # Life cycle
 
     def reset(self) -> None:
-        self._state = _State()
-        self._common.device_status = S(0)  # 2.4.1
-        # 4.1.4.3.2: not initialised again before the status reads 0
-        took = wait_until(lambda: self.status == 0, self.deadlines.reset, "the device reset", self.function)
+        was, self._state = self._state, _State()
+        try:
+            took = self._reset_device()
+        finally:
+            if was.logging:  # last: until the reset is done the device may write, and a reset is not said to stop it
+                self._vendor.log_dirty(None)
         self._counters.resets += 1
         self._counters.reset_us = round(took * 1e6)
 
     def negotiate(self, features: Feature) -> None:
         self._acknowledge()
         try:
-            self._offered = self._config.offered = self._read_features()  # 3.1.1 step 4
+            self._offered = self._config.offered = read_features(
+                self._common, self.quirks.feature_words
+            )  # 3.1.1 step 4
             wanted = self._choose(features)
-            self._write_features(wanted)
+            write_features(self._common, self.quirks.feature_words, wanted)
             self._common.device_status |= S.FEATURES_OK  # step 5
             self._check_accepted(wanted)  # step 6
             self._state.negotiated = wanted | (features & F.NET_MQ)  # in force by the vendor's register
@@ -182,18 +197,16 @@ class VirtioPci(VdpaDevice):
     def stop_queue(self, queue: int) -> QueueState | None:
         if queue not in self._state.running:
             raise StateError(f"queue {queue} does not run", device=self.name)
-        self._halt(queue)
-        del self._state.running[queue]
-        self._counters.queue_stops += 1
-        return self._vendor.read_state(queue) if self._has_state else None
+        return self._stop_within(queue, self.deadlines.queue_stop)
 
     def suspend(self) -> dict[int, QueueState | None]:
         queues = sorted(self._state.running)
         rule = self.quirks.ring_state if self._has_state else None
         positions: dict[int, QueueState | None] = dict.fromkeys(queues)
         try:
-            if rule and rule.read_at is ReadPoint.WHEN_STOPPED and self.can_stop_queue:
-                positions = {queue: self.stop_queue(queue) for queue in queues}
+            if rule and rule.read_at is ReadPoint.WHEN_STOPPED and self.can_stop_queue and not self._state.stuck:
+                end = time.monotonic() + self.deadlines.queue_stop  # for all of them together
+                positions = {queue: self._stop_within(queue, end - time.monotonic()) for queue in queues}
         finally:
             self.reset()  # whatever happened: the caller is about to take the memory away
         if rule and rule.read_at is ReadPoint.AFTER_RESET:
@@ -237,6 +250,18 @@ class VirtioPci(VdpaDevice):
         bell = self.doorbell_address(queue)
         self.function.bar(bell.bar).write(bell.offset, bell.width, bell.value)  # 4.1.5.2
         self._counters.kicks += 1
+
+    # Dirty log
+
+    def start_dirty_log(self, where: IovaRange) -> None:
+        self._need_features("log dirty pages")
+        self._vendor.log_dirty(where)
+        self._state.logging = True
+
+    def stop_dirty_log(self) -> None:
+        if self._state.logging:
+            self._vendor.log_dirty(None)
+            self._state.logging = False
 
     # Other
 
@@ -286,20 +311,6 @@ class VirtioPci(VdpaDevice):
         except (DeviceError, OSError) as error:
             log.warning("%s: cannot set FAILED: %s", self.name, error)
 
-    def _read_features(self) -> Feature:
-        words = 0
-        for n in range(self.quirks.feature_words):
-            self._common.device_feature_select = n
-            words |= self._common.device_feature << 32 * n
-        return Feature(words)
-
-    def _write_features(self, features: Feature) -> None:
-        for n in range(self.quirks.feature_words):
-            word = int(features) >> 32 * n & 0xFFFF_FFFF
-            if word or n < 2:  # the others are 0 since the reset, and old devices know two words only
-                self._common.driver_feature_select = n
-                self._common.driver_feature = word
-
     def _choose(self, features: Feature) -> Feature:
         """What is asked of the device when a guest negotiated ``features``."""
         unknown = policy.not_offered(features, self.features, self._usable)
@@ -328,18 +339,6 @@ class VirtioPci(VdpaDevice):
         if not self.quirks.active_pairs:  # nobody could tell the device to use a second one
             pairs = 1
         return pairs_for(self.irqs.vectors, max(pairs, 1))
-
-    def _read_queue(self, queue: int) -> Queue:
-        self._common.queue_select = queue
-        size_max = self._common.queue_size
-        notify, width = self._transport.notify, self.quirks.doorbell_width
-        offset = self._common.queue_notify_off * self._transport.notify_multiplier  # 4.1.4.4
-        if size_max and offset + width // 8 > notify.length:
-            raise self._error(
-                f"the doorbell of queue {queue} lies at {offset:#x}, outside the notify structure of "
-                f"{notify.length:#x} bytes"
-            )
-        return Queue(queue, size_max, DoorbellAddress(notify.bar, notify.offset + offset, width, queue))
 
     def _queue(self, queue: int) -> Queue:
         if not self.queue_size_max(queue):
@@ -376,16 +375,27 @@ class VirtioPci(VdpaDevice):
             shown = "NO_VECTOR" if answer == NO_VECTOR else str(answer)
             raise self._error(f"the device refused MSI-X vector {vector} for {who}", f"it reads back {shown}")
 
-    def _halt(self, queue: int) -> None:
+    def _stop_within(self, queue: int, seconds: float) -> QueueState | None:
+        try:
+            self._halt(queue, max(seconds, 0.0))
+        except DeviceTimeout:
+            self._state.stuck = True
+            raise
+        del self._state.running[queue]
+        self._counters.queue_stops += 1
+        return self._vendor.read_state(queue) if self._has_state else None
+
+    def _halt(self, queue: int, seconds: float) -> None:
         """Stop one queue, by the vendor's means or by queue reset (2.6.1)."""
         common, what = self._common, f"the stop of queue {queue}"
         common.queue_select = queue
         if self.quirks.stop_by_enable:
             common.queue_enable = 0
-            wait_until(lambda: common.queue_enable == 0, self.deadlines.queue_stop, what, self.function)
+            wait_until(lambda: common.queue_enable == 0, seconds, what, self.function)
+            common.queue_msix_vector = NO_VECTOR
         elif self._state.negotiated & F.RING_RESET:
             common.queue_reset = 1
-            wait_until(lambda: common.queue_reset == 0, self.deadlines.queue_reset, what, self.function)
+            wait_until(lambda: common.queue_reset == 0, seconds, what, self.function)
             if common.queue_enable:  # 2.6.1.1: both read 0
                 raise self._error(f"queue {queue} is still enabled after its reset")
         else:

@@ -15,11 +15,13 @@ LONGEST_PAUSE = 10e-3
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long a device may take, in seconds, before it counts as failed."""
+    """How long a device may take, in seconds, before it counts as failed.
+
+    No call of the driver takes longer than ``queue_stop`` and ``reset`` together.
+    """
 
     reset: float = 1.0  # device_status = 0 until it reads 0
-    queue_reset: float = 1.0  # queue_reset = 1 until it reads 0
-    queue_stop: float = 1.0  # a vendor's queue stop
+    queue_stop: float = 1.0  # queue_reset = 1, or a vendor's means; when all are stopped, for all of them
     config_reads: int = 16  # attempts to read the configuration under one generation
 
 
@@ -27,13 +29,15 @@ def wait_until(done: Callable[[], bool], seconds: float, what: str, function: Pc
     """Poll ``done`` with growing pauses; returns the seconds it took, raises ``DeviceTimeout``."""
     start = time.monotonic()
     pause = FIRST_PAUSE
-    while not done():
-        # Looked at after the poll: a process that was not scheduled must not blame the device.
+    while True:
+        # Looked at before the poll: the last one begins after the deadline, so that a process which was
+        # not scheduled for a while does not blame the device.
         left = start + seconds - time.monotonic()
+        if done():
+            return time.monotonic() - start
         if left <= 0:
             raise DeviceTimeout(
-                f"{what} did not end within {seconds:g} s", device=function.name, cause=function.diagnose()
+                f"{what} did not end within {seconds:.3g} s", device=function.name, cause=function.diagnose()
             )
         time.sleep(min(pause, left))
         pause = min(2 * pause, LONGEST_PAUSE)
-    return time.monotonic() - start

@@ -98,6 +98,11 @@ class Channel:
         """Close the socket; harmless when already closed."""
         self.socket.close()
 
+    @property
+    def closed(self) -> bool:
+        """Has ``close`` been called?"""
+        return self.socket.fileno() < 0
+
     # Out
 
     def send_raw(self, data: bytes, fds: Sequence[int] = ()) -> None:

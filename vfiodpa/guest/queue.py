@@ -21,7 +21,7 @@ from typing import Any
 
 from .._native import ffi, lib
 from ..errors import DeviceError, DeviceTimeout, LimitError, StateError, UsageError, check
-from ..memory import Gpa
+from ..memory import PAGE_SIZE, Gpa
 from ..spec.features import NONE, Feature
 from ..spec.virtio_ring import SPLIT_ALIGN, split_size_ok, split_sizes
 from .memory import GuestMemory
@@ -102,7 +102,7 @@ class DriverQueue:
     def _make(self, start: int) -> None:
         sizes = split_sizes(self.size)
         self.desc, self.driver, self.device = (
-            self._area(size, align) for size, align in zip(sizes, SPLIT_ALIGN, strict=True)
+            self._area(size, max(align, _page_fit(size))) for size, align in zip(sizes, SPLIT_ALIGN, strict=True)
         )
         conf = ffi.new("struct vdp_driver_conf *")
         conf.desc, conf.avail, conf.used = (
@@ -293,3 +293,11 @@ class DriverQueue:
             self._native = ffi.NULL
         while self._areas:
             self.memory.free(self._areas.pop())
+
+
+def _page_fit(size: int) -> int:
+    """The alignment that keeps ``size`` bytes inside one page, where they fit one.
+
+    QEMU before 9.0 behind an IOMMU writes the part of a used entry that lies on the next page to a wrong address.
+    """
+    return int(min(1 << (size - 1).bit_length(), PAGE_SIZE))

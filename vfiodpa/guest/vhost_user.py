@@ -201,7 +201,7 @@ class VhostUserGuest(Guest):
         self.channel.command(Request.RESET_DEVICE)
 
     def close(self) -> None:
-        if self._running:
+        if self._running and not self.channel.closed:
             try:
                 self.stop()
             except VfiodpaError as error:

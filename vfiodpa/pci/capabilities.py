@@ -1,4 +1,4 @@
-"""Walk of the capability list in configuration space."""
+"""Walk of the capability lists in configuration space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import TypeVar
 from ..errors import DeviceError
 from ..layout import Layout
 from ..registers import Window
-from ..spec.pci import CAPABILITIES_START, MAX_CAPABILITIES, CapHeader, ConfigHeader, Status
+from ..spec.pci import (
+    CAPABILITIES_START,
+    CONFIG_SIZE,
+    MAX_CAPABILITIES,
+    MAX_EXTENDED_CAPABILITIES,
+    CapHeader,
+    ConfigHeader,
+    ExtCapHeader,
+    Status,
+)
 
 L = TypeVar("L", bound=Layout)
 
@@ -32,6 +41,27 @@ def capabilities(config: Window) -> Iterator[tuple[int, int]]:
         offset = cap.cap_next & 0xFC
     if offset:
         raise DeviceError("the capability list loops")
+
+
+def extended_capabilities(config: Window) -> Iterator[tuple[int, int]]:
+    """Yield (offset, extended capability id) in list order; none where only 256 bytes are presented.
+
+    Raises ``DeviceError`` for a list that loops or leaves the extended space. Ref: PCIe 5.0, 7.6.3.
+    """
+    offset = CONFIG_SIZE
+    for _ in range(MAX_EXTENDED_CAPABILITIES):
+        if config.length < offset + ExtCapHeader.size:
+            return
+        cap = read_layout(config, offset, ExtCapHeader)
+        if cap.header in (0, 0xFFFF_FFFF):  # none at all (7.6.3), or plain PCI behind a bridge
+            return
+        yield offset, cap.cap_id
+        offset = cap.following
+        if not offset:
+            return
+        if offset < CONFIG_SIZE:
+            raise DeviceError(f"extended capability pointer {offset:#x} leaves the extended space")
+    raise DeviceError("the extended capability list loops")
 
 
 def read_layout(config: Window, offset: int, kind: type[L]) -> L:

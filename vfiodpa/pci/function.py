@@ -53,6 +53,21 @@ class DmaDomain(ABC):
     """One I/O address space; shared by the devices of one guest."""
 
     @property
+    def kind(self) -> str:
+        """What it is made of, for people: software, iommufd, type1 or noiommu."""
+        return ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is that one, for people; empty when there was no choice."""
+        return ""
+
+    @property
+    def isolates(self) -> bool:
+        """Is the device stopped at what is not mapped? Without that it must not serve guests."""
+        return True
+
+    @property
     @abstractmethod
     def iova_ranges(self) -> Sequence[IovaRange]:
         """Addresses that can be mapped."""

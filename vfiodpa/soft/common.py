@@ -49,6 +49,7 @@ class Common:
 
     block: type[RegisterBlock] = CommonCfg
     read_only = rules.READ_ONLY
+    write_rules = rules.WRITE_RULES
 
     def __init__(self, device: str, state: CommonState, behind: Behind) -> None:
         self.device = device
@@ -98,7 +99,7 @@ class Common:
         self._STORE[name](self, value, name, index)
 
     def _check(self, name: str, value: int) -> None:
-        for rule in rules.WRITE_RULES.get(name, ()):
+        for rule in self.write_rules.get(name, ()):
             if rule.broken(self.state, value):
                 raise rule.breach(
                     self.device, f"CommonCfg.{name}", f"{rule.did} (value {value:#x}, {self._where(name)})"
@@ -187,8 +188,14 @@ class Common:
         setattr(queue, attribute, kept | value << 32 * half)
         queue.unwritten.discard((name, half))
 
-    def _queue_enable(self, _value: int, _name: str, _index: int) -> None:
+    def stop_queue(self, queue: Queue) -> None:
+        """0 was written to queue_enable: the rules do not let that happen."""
+
+    def _queue_enable(self, value: int, _name: str, _index: int) -> None:
         queue = self._queue()
+        if not value:
+            self.stop_queue(queue)
+            return
         self.behind.queue_on(queue)
         queue.enabled = True
 

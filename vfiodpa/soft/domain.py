@@ -46,6 +46,10 @@ class SoftDomain(DmaDomain):
         return f"<SoftDomain {len(self._maps)} maps, {len(self._engines)} functions>"
 
     @property
+    def kind(self) -> str:
+        return "software"
+
+    @property
     def iova_ranges(self) -> Sequence[IovaRange]:
         return tuple(self._ranges)
 

@@ -117,6 +117,11 @@ class Engine:
         with self.paused() as nic:
             lib.vdp_nic_set_active_pairs(nic, pairs)
 
+    def set_log(self, base: int, end: int) -> None:
+        """Log the pages that are written to in a bitmap at these I/O addresses; ``end`` 0: no longer."""
+        with self.paused() as nic:
+            lib.vdp_nic_set_log(nic, base, end)
+
     def error(self) -> EngineError:
         """What stopped the data path; false when nothing did."""
         out = ffi.new("struct vdp_nic_error *")

@@ -21,15 +21,15 @@ from ..errors import DeviceError, DeviceGone, StateError, Unsupported, UsageErro
 from ..pci.function import Doorbell, PciFunction
 from ..registers import Window
 from ..spec.pci import Command
-from ..spec.softnic import VENDOR_BAR
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from . import layout_pci, rules
 from .config_space import ConfigSpace
 from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
+from .faults import Fault
 from .irq import Vectors, close_fd, take_eventfd
-from .layout_pci import MSIX_BAR, VIRTIO_BAR
+from .layout_pci import VIRTIO_BAR
 from .options import SoftOptions, parse_options
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
 
@@ -105,12 +105,14 @@ class SoftFunction(PciFunction):
         bars = layout_pci.bars(options, notify.length)
         caps = layout_pci.capabilities(options, notify.length, notify.multiplier)
         self._config = ConfigSpace(self, layout_pci.subsystem(options), bars, caps)
-        makers: dict[int, Callable[[], Window]] = {
+        makers: dict[int | None, Callable[[], Window]] = {
             VIRTIO_BAR: lambda: self.device.bar0(bars[0].size),
-            VENDOR_BAR: self.device.vendor_bar,
-            MSIX_BAR: lambda: layout_pci.msix_window(self.name, options.vectors),
+            layout_pci.vendor_bar(options): self.device.vendor.window,
+            layout_pci.msix_bar(options): lambda: layout_pci.msix_window(self.name, options.vectors),
         }
         self._bars = {bar.index: makers[bar.index]() for bar in bars}
+        if options.fault:
+            self.inject_fault(options.fault)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "unplugged" if self.gone else self.device.state.status.name or "reset"
@@ -168,6 +170,7 @@ class SoftFunction(PciFunction):
         with self.lock:
             self._check_usable()
             self.device.common.reset()
+            self.device.vendor.power_on()
             self.device.state.reset_unread = False
             self._config.reset()
             self._detach_fds()
@@ -186,6 +189,9 @@ class SoftFunction(PciFunction):
                 return ""
             if self.gone:
                 return "the function was unplugged"
+            fault = self.device.faulty.fault
+            if fault:
+                return f"fault={fault.value}"
             error = explain(self._engine.error(), self._dma.last_fault())
             return error or self.device.failed or self.device.state.refusal
 
@@ -244,13 +250,23 @@ class SoftFunction(PciFunction):
             self._check_usable()
             self.device.fail(why)
 
-    def unplug(self) -> None:
-        """Surprise removal: no DMA, all registers read as ones, ``error_event`` is signalled."""
+    def unplug(self, *, silently: bool = False) -> None:
+        """Surprise removal: no DMA, all registers read as ones, ``error_event`` is signalled unless ``silently``."""
         with self.lock:
             self._check_usable()
             self.device.device_reset()
             self.gone = True
-            signal(self._error_event)
+            if not silently:
+                signal(self._error_event)
+
+    def inject_fault(self, fault: Fault | None) -> None:
+        """From now on the device misbehaves that way, or (``None``, not after ``ALL_ONES``) behaves again."""
+        if fault is Fault.ALL_ONES:
+            self.unplug(silently=True)
+            return
+        with self.lock:
+            self._check_usable()
+            self.device.faulty.fault = fault
 
     def request_release(self) -> None:
         """Somebody wants the function back: ``release_event`` is signalled."""

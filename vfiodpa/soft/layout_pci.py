@@ -7,32 +7,48 @@ from __future__ import annotations
 
 from ..layout import Layout
 from ..registers import Window
+from ..spec import ifcvf
 from ..spec.pci import BarFlag, CapId, MsixCap, MsixEntry
 from ..spec.softnic import PLAIN_SUBSYSTEM_ID, SUBSYSTEM_ID, SUBSYSTEM_VENDOR_ID, VENDOR_BAR, VendorCfg
 from ..spec.virtio_pci import CfgType, CommonCfg, IsrCfg, NotifyCap, PciCfgCap, VirtioPciCap
 from . import rules
 from .config_space import Bar
+from .ifcvf import LM_LENGTH
 from .netconfig import NET_CONFIG_LENGTH
-from .options import Model, SoftOptions
+from .options import LmLayout, Model, SoftOptions
 from .virtio_net import COMMON_OFFSET, DEVICE_OFFSET, ISR_OFFSET, NOTIFY_OFFSET, PAGE
 
 VIRTIO_BAR = 0  # 64-bit: takes index 1 too
-MSIX_BAR = 4
+
+
+def vendor_bar(options: SoftOptions) -> int | None:
+    """Index of the BAR with the vendor's registers, where there is one."""
+    if options.model is Model.IFCVF:
+        return None if options.lm is LmLayout.NONE else ifcvf.LM_BAR
+    return VENDOR_BAR if options.model is Model.DEFAULT else None
+
+
+def msix_bar(options: SoftOptions) -> int:
+    """Index of the BAR with the MSI-X table."""
+    return 2 if options.model is Model.IFCVF else 4
 
 
 def bars(options: SoftOptions, notify_length: int) -> tuple[Bar, ...]:
     """The function's BARs; sizes are powers of two (PCI 3.0, 6.2.5.1)."""
     virtio = 1 << (NOTIFY_OFFSET + notify_length - 1).bit_length()
     found = [Bar(VIRTIO_BAR, virtio, 0xFD00_0000, BarFlag.MEM_64)]
-    if options.model is Model.DEFAULT:
-        found.append(Bar(VENDOR_BAR, VendorCfg.size, 0xFE00_0000))
+    vendor = vendor_bar(options)
+    if vendor is not None:
+        found.append(Bar(vendor, LM_LENGTH if vendor == ifcvf.LM_BAR else VendorCfg.size, 0xFE00_0000))
     if options.vectors:
-        found.append(Bar(MSIX_BAR, _msix_bar_size(options.vectors), 0xFE10_0000))
+        found.append(Bar(msix_bar(options), _msix_bar_size(options.vectors), 0xFE10_0000))
     return tuple(found)
 
 
 def subsystem(options: SoftOptions) -> tuple[int, int]:
     """Subsystem vendor and device; both are what QEMU shows for ``model=plain``."""
+    if options.model is Model.IFCVF:
+        return ifcvf.SUBSYSTEM_VENDOR_ID, ifcvf.N3000_SUBSYSTEM_ID
     return SUBSYSTEM_VENDOR_ID, PLAIN_SUBSYSTEM_ID if options.model is Model.PLAIN else SUBSYSTEM_ID
 
 
@@ -48,7 +64,7 @@ def capabilities(options: SoftOptions, notify_length: int, multiplier: int) -> t
         window,
     ]
     if options.vectors:
-        found.insert(0, _msix(options.vectors))
+        found.insert(0, _msix(options.vectors, msix_bar(options)))
     return tuple(found)
 
 
@@ -57,9 +73,9 @@ def _virtio(kind: CfgType, offset: int, length: int, size: int = 16) -> dict[str
     return {**fields, "offset": offset, "length": length}
 
 
-def _msix(vectors: int) -> MsixCap:
+def _msix(vectors: int, bar: int) -> MsixCap:
     pba = _table_pages(vectors)
-    return MsixCap(cap_id=CapId.MSIX, control=vectors - 1, table=MSIX_BAR, pba=pba | MSIX_BAR)
+    return MsixCap(cap_id=CapId.MSIX, control=vectors - 1, table=bar, pba=pba | bar)
 
 
 def _table_pages(vectors: int) -> int:

@@ -15,8 +15,10 @@ from typing import Any
 
 from ..errors import UsageError
 from ..spec.features import NONE, Feature, names, parse
+from ..spec.ifcvf import MAX_PAIRS as IFCVF_PAIRS
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
+from .faults import Fault
 
 PREFIX = "soft"
 MAX_PAIRS = 128
@@ -47,10 +49,19 @@ class Port(IntEnum):
 
 
 class Model(Enum):
-    """``plain`` has no vendor registers."""
+    """``plain`` has no vendor registers; ``ifcvf`` is Intel's FPGA NIC."""
 
     DEFAULT = "default"
     PLAIN = "plain"
+    IFCVF = "ifcvf"
+
+
+class LmLayout(Enum):
+    """Where IFCVF's queue states are: drivers disagree. ``none``: there is no BAR 4."""
+
+    PAIRS = "pairs"
+    QUEUES = "queues"
+    NONE = "none"
 
 
 _count = itertools.count()
@@ -76,12 +87,14 @@ class SoftOptions:
     page_per_vq: bool = False
     ioeventfd: bool = True
     model: Model = Model.DEFAULT
+    lm: LmLayout = LmLayout.PAIRS
     reset: bool = True
     off: Feature = NONE
     frame: int = 60
     pps: int = 0  # frames a second and pair, 0: as fast as it goes
     iova: int = 48  # bits of an I/O address
     msi_hole: bool = False  # x86: 0xfee00000 to 0xfeefffff cannot be mapped
+    fault: Fault | None = None
 
     @property
     def vectors(self) -> int:
@@ -91,7 +104,8 @@ class SoftOptions:
     @property
     def features(self) -> Feature:
         """The features offered to the driver."""
-        return OFFERED & ~self.off & ~(NONE if self.reset else Feature.RING_RESET)
+        resets = self.reset and self.model is not Model.IFCVF
+        return OFFERED & ~self.off & ~(NONE if resets else Feature.RING_RESET)
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -158,12 +172,14 @@ _KEYS = {
     "page_per_vq": _Key(_switch, _ON_OFF),
     "ioeventfd":   _Key(_switch, _ON_OFF),
     "model":       _Key(Model, ", ".join(m.value for m in Model)),
+    "lm":          _Key(LmLayout, ", ".join(m.value for m in LmLayout)),
     "reset":       _Key(_switch, _ON_OFF),
     "off":         _Key(_features, "+".join(name.lower() for name in names(_MAY_BE_OFF))),
     "frame":       _Key(_number(60, 65535), "60 to 65535 bytes"),
     "pps":         _Key(_number(0, 1 << 40), "frames a second, 0 for as fast as it goes"),
     "iova":        _Key(_number(32, 64), "32 to 64 bits"),
     "msi_hole":    _Key(_switch, _ON_OFF),
+    "fault":       _Key(Fault, ", ".join(f.value for f in Fault)),
 }
 # fmt: on
 
@@ -181,7 +197,19 @@ def parse_options(text: str) -> SoftOptions:
         values[attribute] = value
     if {"frame", "pps"} & values.keys() and values.get("port") is not Port.GENERATE:
         raise UsageError("frame= and pps= are for port=generate only")
+    _check_ifcvf(values)
     return SoftOptions(**values)
+
+
+def _check_ifcvf(values: dict[str, Any]) -> None:
+    if values.get("model") is not Model.IFCVF:
+        if "lm" in values:
+            raise UsageError("lm= is for model=ifcvf only")
+        return
+    if values.get("reset"):
+        raise UsageError("model=ifcvf has no RING_RESET: it stops queues by its own means")
+    if values.get("queues", 1) > IFCVF_PAIRS:
+        raise UsageError(f"model=ifcvf has up to {IFCVF_PAIRS} queue pairs")
 
 
 def _item(item: str) -> tuple[str, Any]:

@@ -10,7 +10,7 @@ effect; the other rules are named where the access is decoded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import DriverBreach
 from ..spec.features import Feature
@@ -47,6 +47,7 @@ NO_BUS_MASTER = Rule("PCI 3.0, 6.2.2", "a device does no DMA unless Bus Master i
 CFG_WINDOW = Rule("virtio 1.3, 4.1.4.9.2", "cap.length is 1, 2 or 4 and cap.offset a multiple of it")
 MSIX_TABLE = Rule("PCI 3.0, 6.8.2", "the table belongs to who routes interrupts (PciFunction.set_irq)")
 VENDOR = Rule("docs/reference/software-nic.md", "vendor registers of the software NIC")
+IFCVF = Rule("vfiodpa/spec/ifcvf.py", "the LM block of an IFCVF device")
 # fmt: on
 
 _DRIVER_BITS = S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK | S.DRIVER_OK | S.FAILED
@@ -164,3 +165,14 @@ WRITE_RULES: Mapping[str, tuple[WriteRule, ...]] = {
     ),
 }
 # fmt: on
+
+
+def _unless_stop(rule: WriteRule) -> WriteRule:
+    return replace(rule, broken=lambda s, v: v != 0 and rule.broken(s, v))
+
+
+# IFCVF: 0 stops a queue at any time.
+STOP_BY_ENABLE: Mapping[str, tuple[WriteRule, ...]] = {
+    **WRITE_RULES,
+    "queue_enable": (_NO_QUEUE, *(_unless_stop(rule) for rule in WRITE_RULES["queue_enable"])),
+}

@@ -17,6 +17,7 @@ from ..errors import DriverBreach, errno_name
 from ..registers import RegisterBlock
 from ..spec.softnic import MAGIC, VendorCfg
 from . import rules
+from .access import StrictWindow
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ class Vendor:
 
     # From the virtio side
 
+    def window(self) -> StrictWindow:
+        """Its BAR."""
+        return StrictWindow(self.device, self, self.block.size)
+
     def queue_on(self, queue: int) -> None:
         """The queue was enabled; from here on its position is live."""
         self._enabled.add(queue)
@@ -75,6 +80,9 @@ class Vendor:
         self._start.clear()
         self.active_pairs = self.pairs
         self._mac_low = 0
+
+    def power_on(self) -> None:
+        """Nothing more is left by a device reset that matters."""
 
     # Registers
 

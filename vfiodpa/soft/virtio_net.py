@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from typing import Protocol
 
 from ..registers import Window
 from ..spec.features import Feature
@@ -18,9 +19,11 @@ from . import rules
 from .access import Sections, StrictWindow
 from .common import Common
 from .engine import Engine
+from .faults import FaultyCommon
+from .ifcvf import IfcvfCommon, LmBlock
 from .irq import NONE, Vectors
 from .netconfig import NET_CONFIG_LENGTH, Isr, NetConfigModel
-from .options import SoftOptions
+from .options import Model, SoftOptions
 from .state import CommonState, Queue
 from .vendor import Vendor
 
@@ -54,6 +57,32 @@ class NotifyArea:
         return queue
 
 
+class VendorBlock(Protocol):
+    """What a vendor adds: registers, and what they need to know of the virtio side."""
+
+    running: bool
+
+    @property
+    def active_pairs(self) -> int:
+        """Pairs that received frames are spread over."""
+
+    def window(self) -> Window:
+        """Its BAR."""
+
+    def start_of(self, queue: int) -> int:
+        """Where the queue is to start; raises ``DriverBreach``."""
+
+    def queue_on(self, queue: int) -> None: ...
+
+    def queue_off(self, queue: int) -> None: ...
+
+    def reset(self) -> None:
+        """Device reset."""
+
+    def power_on(self) -> None:
+        """Function level reset: also what a device reset leaves."""
+
+
 class VirtioNet:
     """Registers, data path and what joins them (``Behind`` of the common configuration)."""
 
@@ -70,25 +99,25 @@ class VirtioNet:
         self._error_shown = False  # the ISR bit of the data path's error was set
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
         self.state = CommonState(options.features, queues, options.vectors)
-        self.common = Common(name, self.state, self)
+        ifcvf = options.model is Model.IFCVF
+        self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self)
+        self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))
         self.net = NetConfigModel(name, options.features, options.mac, options.mtu)
         self.isr = Isr(self._look_for_error)
-        self.vendor = Vendor(name, options.queues, engine)
+        self.vendor: VendorBlock = (
+            LmBlock(name, options.queues, options.lm, engine) if ifcvf else Vendor(name, options.queues, engine)
+        )
         self.notify = NotifyArea(name, self.state, PAGE if options.page_per_vq else 4, self.doorbell)
 
     def bar0(self, length: int) -> Window:
         """The virtio structures."""
         parts: tuple[tuple[int, Window], ...] = (
-            (COMMON_OFFSET, StrictWindow(self.name, self.common, CommonCfg.size)),
+            (COMMON_OFFSET, self.faulty),
             (ISR_OFFSET, StrictWindow(self.name, self.isr, IsrCfg.size)),
             (DEVICE_OFFSET, StrictWindow(self.name, self.net, NET_CONFIG_LENGTH)),
             (NOTIFY_OFFSET, self.notify),
         )
         return Sections(self.name, "BAR 0", length, parts)
-
-    def vendor_bar(self) -> Window:
-        """The vendor registers."""
-        return StrictWindow(self.name, self.vendor, self.vendor.block.size)
 
     # Behind
 
@@ -103,7 +132,7 @@ class VirtioNet:
         with self.engine.paused():  # between reading a position and stopping nothing may move
             self.vendor.reset()
             self.engine.reset()
-            self.engine.set_active_pairs(self.vendor.pairs)
+            self.engine.set_active_pairs(self.vendor.active_pairs)
         self.running = self.vendor.running = False
         self.failed = ""
         self._error_shown = False

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from enum import Enum
 
 from ..drivers.device import QueueState, VdpaDevice
-from ..errors import DeviceError, StateError, Unsupported, UsageError, VfiodpaError
+from ..errors import DeviceError, DeviceGone, StateError, Unsupported, UsageError, VfiodpaError
 from ..frontends.frontend import Backend, Frontend, Region, Ring
 from ..spec.features import NONE, Feature, names
 from ..spec.virtio_net import MAX_MTU
 from ..spec.virtio_pci import DeviceStatus
-from .doorbell import DoorbellChoice
+from .doorbell import DoorbellChoice, in_words
 from .guest_map import GuestMap, holds_part_of
 from .runner import Runner, Slot, drain
 
@@ -46,9 +46,11 @@ MOVES: dict[State, frozenset[State]] = {
 class Datapath(Backend):
     """One device and at most one guest. All calls come from one thread, the event loop's."""
 
-    def __init__(self, device: VdpaDevice) -> None:
+    def __init__(self, device: VdpaDevice, on_lost: Callable[[DeviceGone], None] = lambda _error: None) -> None:
+        """``on_lost`` is told when the device is gone, or must be given back, whenever that is found out."""
         self.device = device
         self.state = State.IDLE
+        self._on_lost = on_lost
         self._frontend: Frontend | None = None
         self._features = NONE
         self._driver_ok = False
@@ -236,35 +238,50 @@ class Datapath(Backend):
         function = self.device.function
         return [
             (self._runner.config_event, self._on_config_event),
-            (function.error_event, lambda: self._on_function_event("the function reports an error")),
-            (function.release_event, lambda: self._on_function_event("the function is wanted back")),
+            (function.error_event, self._on_error_event),
+            (function.release_event, self._on_release_event),
         ]
+
+    def check(self) -> None:
+        """Find out what no event told: to be called now and then. A device may go, or stop, in silence."""
+        if self.state is State.RUNNING:
+            self._is_well()
 
     def _on_config_event(self) -> None:
         drain(self._runner.config_event)
-        if self.state is not State.RUNNING:
-            return
-        try:
-            needs_reset = bool(self.device.status & DeviceStatus.NEEDS_RESET)
-        except DeviceError as error:
-            self._fail(str(error))
-            return
-        if needs_reset:
-            self._fail("the device needs a reset")
-        elif self._frontend is not None:
+        if self.state is State.RUNNING and self._is_well() and self._frontend is not None:
             self._frontend.config_changed()
 
-    def _on_function_event(self, what: str) -> None:
+    def _on_error_event(self) -> None:
         drain(self.device.function.error_event)
-        drain(self.device.function.release_event)
-        self._fail(what)
+        if self._is_well():
+            self._fail(DeviceError("the function reports an error", device=self.device.name))
 
-    def _fail(self, what: str) -> None:
+    def _on_release_event(self) -> None:
+        drain(self.device.function.release_event)
+        self._fail(DeviceGone("the function is wanted back", device=self.device.name, cause="unbound or unplugged"))
+
+    def _is_well(self) -> bool:
+        """Is the device there and at work? If not, that is dealt with."""
+        try:
+            if not self.device.status & DeviceStatus.NEEDS_RESET:
+                return True
+            self._fail(DeviceError("the device needs a reset", device=self.device.name))
+        except DeviceError as error:
+            self._fail(error)
+        return False
+
+    def _fail(self, error: VfiodpaError) -> None:
         """Stop everything and tell the front end; the guest may set up again after a reset."""
-        if self.state not in (State.ATTACHED, State.RUNNING):
-            return
-        why = self.device.function.diagnose()
-        reason = f"{what}: {why}" if why else what
+        if self.state in (State.ATTACHED, State.RUNNING):
+            self._stop_failed(error)
+        if isinstance(error, DeviceGone):
+            self._on_lost(error)
+
+    def _stop_failed(self, error: VfiodpaError) -> None:
+        reason, why = str(error), self.device.function.diagnose()
+        if why not in reason:
+            reason += f": {why}"
         queues = sorted(self.running)
         self._stop()
         self._move(State.FAILED)
@@ -303,12 +320,14 @@ class Datapath(Backend):
             elif self.state is State.RUNNING and wanted - self.running:
                 self._runner.start_more(sorted(wanted - self.running))
         except VfiodpaError as error:
-            self._fail(str(error))
+            self._fail(error)
 
     def _start(self, queues: list[int]) -> None:
         self._move(State.RUNNING)
         self._runner.start(self._features, queues)
         log.info("%s: started, queues %s, features %s", self.device.name, queues, " ".join(names(self._features)))
+        for choice, which in in_words(self.doorbells).items():
+            log.info("%s: doorbells of %s: %s", self.device.name, which, choice)
 
     def _halt(self, queue: int) -> None:
         """Take one queue from the device."""
@@ -320,7 +339,7 @@ class Datapath(Backend):
         try:
             self._runner.halt(queue)
         except VfiodpaError as error:
-            self._fail(str(error))
+            self._fail(error)
             return
         if not self.running:
             self._stop()

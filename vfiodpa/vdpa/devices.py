@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 
 from ..drivers.device import VdpaDevice
 from ..drivers.registry import driver_for
-from ..errors import Unsupported, UsageError
+from ..errors import UsageError
+from ..pci.address import is_address
 from ..pci.function import DmaDomain, PciFunction
 from ..soft.domain import SoftDomain
 from ..soft.function import SoftFunction
 from ..soft.options import parse_options
+from ..vfio.backend import IommuKind
+from ..vfio.domain import VfioDomain
+from ..vfio.function import VfioFunction
 from .nic import Nic
 
-PCI_ADDRESS = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a PCI function is reached. ``unsafe_noiommu``: also without an IOMMU, which no guest may be served by."""
+
+    iommu: IommuKind | str = IommuKind.AUTO
+    unsafe_noiommu: bool = False
 
 
-def open_function(device: str, *, dma: DmaDomain | None = None) -> PciFunction:
+DEFAULT = Access()
+
+
+def open_function(device: str, *, dma: DmaDomain | None = None, access: Access = DEFAULT) -> PciFunction:
     """Open a PCI function. ``dma`` shares another function's address space (one guest, several devices)."""
     kind = device.partition(":")[0]
     if kind == "soft":
         if dma is not None and not isinstance(dma, SoftDomain):
             raise UsageError("a software NIC shares address spaces with software NICs only", device=device)
         return SoftFunction(parse_options(device), dma)
-    if PCI_ADDRESS.fullmatch(device):
-        raise Unsupported("PCI functions through VFIO are not in this version", device=device, remedy="soft")
+    if is_address(device):
+        if dma is not None and not isinstance(dma, VfioDomain):
+            raise UsageError("a PCI function shares address spaces with PCI functions only", device=device)
+        return VfioFunction(device, dma, iommu=access.iommu, unsafe_noiommu=access.unsafe_noiommu)
     raise UsageError(
         f"{device!r} is no device", cause="a device is a PCI address (0000:3b:00.2, 3b:00.2) or soft[:key=value,...]"
     )
 
 
-def open_device(device: str, *, dma: DmaDomain | None = None, driver: str | None = None) -> VdpaDevice:
+def open_device(
+    device: str, *, dma: DmaDomain | None = None, driver: str | None = None, access: Access = DEFAULT
+) -> VdpaDevice:
     """Open a function and find its driver, by PCI ids or by name. The function closes when none fits."""
-    function = open_function(device, dma=dma)
+    function = open_function(device, dma=dma, access=access)
     try:
         return driver_for(function, driver)
     except BaseException:
@@ -40,6 +57,6 @@ def open_device(device: str, *, dma: DmaDomain | None = None, driver: str | None
         raise
 
 
-def open_nic(device: str, *, dma: DmaDomain | None = None, driver: str | None = None) -> Nic:
+def open_nic(device: str, *, dma: DmaDomain | None = None, driver: str | None = None, access: Access = DEFAULT) -> Nic:
     """``vfiodpa.open``: a NIC to work with at a prompt."""
-    return Nic(open_device(device, dma=dma, driver=driver))
+    return Nic(open_device(device, dma=dma, driver=driver, access=access))

@@ -7,6 +7,7 @@ else a C thread relays it. The choice and its reason are shown to the user.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -33,6 +34,14 @@ class DoorbellChoice:
     reason: str
 
 
+def in_words(choices: Mapping[int, DoorbellChoice]) -> dict[str, str]:
+    """For people: ``{'ioeventfd (why)': 'queues 0 1'}``."""
+    groups: dict[str, list[str]] = {}
+    for queue, choice in choices.items():
+        groups.setdefault(f"{choice.mode} ({choice.reason})", []).append(str(queue))
+    return {choice: f"queue{'s' * (len(queues) > 1)} {' '.join(queues)}" for choice, queues in groups.items()}
+
+
 class Doorbells:
     """The doorbells of one device's running queues."""
 
@@ -57,7 +66,7 @@ class Doorbells:
             self._connect_relay(queue, fd)
             choice = DoorbellChoice(DoorbellMode.RELAY, f"no ioeventfd: {error.what}")
         self._choices[queue] = choice
-        log.debug("%s: queue %d: doorbell by %s (%s)", self._device.name, queue, choice.mode, choice.reason)
+        log.info("%s: queue %d: doorbell by %s (%s)", self._device.name, queue, choice.mode, choice.reason)
         return choice
 
     def disconnect(self, queue: int) -> None:

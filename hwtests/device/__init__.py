@@ -1,0 +1,1 @@
+"""Tests for any NIC: a PCI function through VFIO, or the software NIC. ``--device`` says which."""

@@ -1,0 +1,74 @@
+"""The tests that need VFIO, run in virtual machines; each test in there is a subtest here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hwtests.peers.program import ProgramError
+from hwtests.rig import kernel, results
+from hwtests.rig.variants import VARIANTS, Variant
+from hwtests.rig.vm import Outcome, Vm, suites_job
+
+OUT = kernel.TREE / "build" / "rig"  # logs, JUnit files and captures of the last run, by variant
+PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "cpio": "cpio",
+    "setpriv": "util-linux",
+}
+
+
+@pytest.fixture(autouse=True)
+def _programs() -> None:
+    for program, package in PROGRAMS.items():
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: apt-get install {package}")
+
+
+@pytest.fixture
+def out(variant: Variant) -> Iterator[Path]:
+    directory = OUT / variant.name
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    yield directory
+    (directory / "initramfs").unlink(missing_ok=True)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_in_machine(variant: Variant, out: Path, subtests: pytest.Subtests) -> None:
+    seconds = sum(suite.seconds for suite in variant.suites)
+    with Vm(variant.machine, suites_job(variant), out, kernel.debian() if variant.debian else kernel.choose()) as vm:
+        outcome = vm.wait(seconds + 30)
+    for suite in variant.suites:
+        cases = results.read(out / f"{suite.name}.xml") if (out / f"{suite.name}.xml").exists() else []
+        for case in cases:
+            with subtests.test(f"{suite.name}: {case.name}"):
+                _repeat(case)
+        _check_ended(suite.name, out, cases)
+    _check_faults(outcome)
+
+
+def _repeat(case: results.Case) -> None:
+    if case.outcome == "skipped":
+        pytest.skip(case.detail)
+    if case.outcome == "failed":
+        pytest.fail(case.detail, pytrace=False)
+
+
+def _check_ended(name: str, out: Path, cases: list[results.Case]) -> None:
+    """It may fail (a subtest says so), but not end early or without a test."""
+    status = int((out / f"{name}.status").read_text())
+    failed = any(case.outcome == "failed" for case in cases)
+    if status not in (0, 1) or not cases or (status == 1) != failed:
+        tail = "\n".join((out / f"{name}.out").read_text(errors="replace").splitlines()[-40:])
+        raise ProgramError(f"{name}: pytest ended with status {status} after {len(cases)} tests\n{tail}")
+
+
+def _check_faults(outcome: Outcome) -> None:
+    """A test in the machine that means to cause faults clears the log: what is left nobody meant."""
+    assert outcome.faults == []

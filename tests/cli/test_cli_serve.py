@@ -1,0 +1,152 @@
+"""``serve``: ready line, signals, report."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.cli_rig import running
+from vfiodpa.guest.traffic import Plan, run
+from vfiodpa.guest.vhost_user import VhostUserGuest
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "nic.sock"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_just_after_the_ready_line(path: Path, number: signal.Signals) -> None:
+    for _ in range(5):
+        with running("serve", "soft", "--socket", str(path)) as process:
+            process.line()
+            process.send_signal(number)
+            process.send_signal(number)
+            assert (process.finish().code, path.exists()) == (0, False)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.02, 0.05])
+def test_a_signal_while_it_starts(path: Path, delay: float) -> None:
+    with running("serve", "soft", "--socket", str(path)) as process:
+        time.sleep(delay)
+        process.send_signal(signal.SIGTERM)
+        ran = process.finish()
+    assert (ran.code in (0, -signal.SIGTERM), ran.err, path.exists()) == (True, "", False)
+
+
+def wait_for(path: Path) -> dict[str, Any]:
+    end = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    body = json.loads(path.read_text())
+    assert isinstance(body, dict)
+    return body
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal(path: Path, number: signal.Signals) -> None:
+    with running("serve", "soft:port=echo", "--socket", str(path)) as process:
+        assert process.line() == f"listening on {path}\n"
+        with VhostUserGuest(path) as guest:
+            guest.start()
+            assert run(guest, Plan(count=50), seconds=10).clean
+            process.send_signal(number)  # with the guest attached
+            ran = process.finish()
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert not path.exists()
+
+
+def test_the_ready_line_as_json(path: Path) -> None:
+    with running("serve", "-j", "soft", "-s", str(path)) as process:
+        text = ""
+        while not text.endswith("}\n"):
+            text += process.line()
+    assert json.loads(text) == {
+        "schema": "vfiodpa.serve/1",
+        "event": f"listening on {path}",
+        "device": "soft0",
+        "socket": str(path),
+    }
+
+
+def test_client_mode(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with running("serve", "--client", "soft", "-s", str(path)) as process:
+            listener.accept()[0].close()
+            assert process.line() == f"connected to {path}\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.finish().code == 0
+
+
+def test_reports_at_a_signal_and_at_the_end(path: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    with running("serve", "soft", "-s", str(path), "--report", str(report)) as process:
+        process.line()
+        process.send_signal(signal.SIGUSR1)
+        assert wait_for(report)["queues"][1]["packets"] == 0
+        with VhostUserGuest(path) as guest:
+            guest.start()
+            assert run(guest, Plan(count=50), seconds=10).clean
+        process.send_signal(signal.SIGTERM)
+        assert process.finish().code == 0
+    body = wait_for(report)
+    assert body["schema"] == "vfiodpa.report/1"
+    assert [queue["packets"] for queue in body["queues"]] == [50, 50]
+
+
+def test_a_report_that_cannot_be_written_does_not_stop_the_guests(path: Path, tmp_path: Path) -> None:
+    with running("serve", "soft", "-s", str(path), "--report", str(tmp_path / "none/report")) as process:
+        process.line()
+        process.send_signal(signal.SIGUSR1)
+        with VhostUserGuest(path) as guest:
+            guest.start()
+            assert run(guest, Plan(count=50), seconds=10).clean
+        process.send_signal(signal.SIGTERM)
+        ran = process.finish()
+    assert ran.code == 4
+    assert "cannot write the report" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_socket_that_is_served_is_refused(path: Path) -> None:
+    with running("serve", "soft", "-s", str(path)) as process:
+        process.line()
+        with running("serve", "soft", "-s", str(path)) as other:
+            ran = other.finish()
+        assert (ran.code, ran.out) == (1, "")
+        assert f"{path}: another process serves this socket; try: fuser {path}" in ran.err
+        assert path.is_socket()
+
+
+def test_v_explains_the_features_in_a_few_lines(path: Path) -> None:
+    with running("serve", "-v", "soft", "-s", str(path)) as process:
+        process.line()
+        with VhostUserGuest(path) as guest:
+            guest.start()
+        process.send_signal(signal.SIGTERM)
+        ran = process.finish()
+    lines = [line.partition(" INFO soft0: ")[2] for line in ran.err.splitlines() if " INFO soft0: " in line]
+    assert lines[0].startswith("offered: NET_MTU NET_MAC")
+    assert any(line.startswith("not offered, the device does not have it: NET_CSUM ") for line in lines)
+    assert sum("offered" in line for line in lines) <= 5
+    assert any("started, queues [0, 1]" in line for line in lines)
+    assert "doorbells of queues 0 1: ioeventfd (the function takes the kick eventfd itself)" in lines
+
+
+def test_serve_with_a_driver_by_name(path: Path) -> None:
+    with running("serve", "soft", "--driver", "virtio_pci", "--socket", str(path), "-v") as process:
+        process.line()
+        process.send_signal(signal.SIGTERM)
+        assert process.finish().code == 0
+    with running("serve", "soft", "--driver", "acme", "--socket", str(path)) as process:
+        ran = process.finish()
+    assert (ran.code, "there are ifcvf, softnic, virtio_pci" in ran.err) == (2, True)

@@ -1,0 +1,31 @@
+"""What the benchmark makes of its samples. That the samples are true, hwtests/peers shows."""
+
+from __future__ import annotations
+
+from benchmarks.vhost_echo import Case, Sample, Spread, summary
+from hwtests.peers.backend import counters_of
+
+CASE = Case(64, mergeable=True)
+
+
+def sample(kind: str, number: int, pps: int, case: Case = CASE) -> Sample:
+    return Sample(kind, case, number, pps, cycles=1e9 / pps, dropped=0, preempted=0)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    order = [sample("vfiodpa", 0, 200), sample("dpdk", 0, 100), sample("dpdk", 1, 10), sample("vfiodpa", 1, 30)]
+    found = summary([*order, sample("dpdk", 0, 7, Case(1518, mergeable=True))], CASE)
+    assert found["ratio pps"] == Spread(2.5, 2.0, 3.0)
+    assert found["dpdk pps"] == Spread(55, 10, 100)
+    assert found["ratio cycles"].low < found["ratio cycles"].high < 1
+
+
+def test_a_frame_counts_once_where_it_is_taken_from_the_guest() -> None:
+    queue = {"packets": 5, "bytes": 300, "dropped": 1}
+    report = {
+        "queues": [{"kind": "rx", **queue}, {"kind": "tx", **queue, "packets": 7}, {"kind": "tx", **queue}],
+        "workers": [{"busy_cycles": 10}, {"busy_cycles": 20}],
+    }
+    found = counters_of(report)
+    assert (found.from_guest, found.to_guest, found.bytes_from_guest) == (12, 5, 600)
+    assert (found.dropped, found.busy_cycles) == (3, 30)
