@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 import pytest
 
@@ -189,14 +190,14 @@ def test_no_notification_is_lost_while_eventfds_are_exchanged(serve: Serve, conn
     guest.start()
     stream = Stream(guest)
     other = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    for _ in range(10):
+    for _ in range(5):
         for index in range(2):
-            for request, own in (
-                (Request.SET_VRING_KICK, guest._wires[index].kick),
-                (Request.SET_VRING_CALL, guest.call_fd(index)),
-            ):
+            wires = {Request.SET_VRING_KICK: guest._wires[index].kick, Request.SET_VRING_CALL: guest.call_fd(index)}
+            for request, own in wires.items():
                 guest.channel.command(request, U64(value=index), [other])
+                time.sleep(0.005)  # until all frames are back, or all are sent, and both sides sleep
                 guest.channel.command(request, U64(value=index), [own])
+                stream.flows(1)
         stream.flows()
     os.close(other)
     stream.stop()

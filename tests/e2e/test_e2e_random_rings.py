@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.conftest import Connect, Serve
@@ -42,11 +44,18 @@ _lengths = st.one_of(
     ),
 )
 _flags = st.one_of(st.sampled_from([0, NEXT, WRITE, WRITE | NEXT, INDIRECT, INDIRECT | NEXT]), st.integers(0, 0xFFFF))
-_index = st.one_of(st.integers(0, SIZE - 1), st.sampled_from([SIZE, SIZE + 1, 0xFFFF]))
+_within = st.integers(0, SIZE - 1)
+_index = st.one_of(_within, st.sampled_from([SIZE, 0xFFFF]))
 _entry: st.SearchStrategy[Entry] = st.tuples(_places, _lengths, _flags, _index)
-_good_tx: st.SearchStrategy[Entry] = st.tuples(st.just(BASE + FRAME), st.integers(72, 1500), st.just(0), _index)
-_good_rx: st.SearchStrategy[Entry] = st.tuples(
-    st.integers(FRAME, RINGS - 2048).map(lambda offset: BASE + offset), st.just(2048), st.just(int(WRITE)), _index
+# Good, nearly good, and anything at all: with anything alone no chain would come as far as the later checks.
+_inside = st.integers(FRAME, RINGS - 2048).map(lambda offset: BASE + offset)
+_good_rx: st.SearchStrategy[Entry] = st.tuples(_inside, st.just(2048), st.just(int(WRITE)), _within)
+_near_rx: st.SearchStrategy[Entry] = st.tuples(
+    _inside, st.sampled_from([20, 64, 2048]), st.sampled_from([int(WRITE | NEXT), int(WRITE), 0]), _within
+)
+_good_tx: st.SearchStrategy[Entry] = st.tuples(st.just(BASE + FRAME), st.integers(72, 1500), st.just(0), _within)
+_near_tx: st.SearchStrategy[Entry] = st.tuples(
+    st.just(BASE + FRAME), st.integers(1, 1500), st.sampled_from([int(NEXT), 0, int(WRITE)]), _within
 )
 
 
@@ -59,10 +68,15 @@ class Ring:
     move: int
 
 
-def _rings(good: st.SearchStrategy[Entry]) -> st.SearchStrategy[Ring]:
-    entries = st.lists(st.one_of(good, good, _entry), min_size=SIZE, max_size=SIZE)
-    moves = st.one_of(st.integers(0, SIZE), st.integers(1, SIZE), st.sampled_from([SIZE + 1, 0x8000, 0xFFFF]))
-    return st.builds(Ring, entries, st.lists(_index, min_size=SIZE, max_size=SIZE), moves)
+def _lists(*kinds: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A queue's worth, of the first kind only, or of the first and second, and so on."""
+    full = partial(st.lists, min_size=SIZE, max_size=SIZE)
+    return st.integers(1, len(kinds)).flatmap(lambda count: full(st.one_of(kinds[:count])))
+
+
+def _rings(good: st.SearchStrategy[Entry], near: st.SearchStrategy[Entry]) -> st.SearchStrategy[Ring]:
+    moves = st.one_of(*[st.integers(1, SIZE)] * 4, st.sampled_from([0, SIZE + 1, 0x8000, 0xFFFF]))
+    return st.builds(Ring, _lists(good, near, _entry), _lists(_within, _within, _within, _index), moves)
 
 
 class Arena:
@@ -85,12 +99,14 @@ class Arena:
             raw.desc(0, *ring.table)
             raw.enter(*ring.heads)
         before, moved = self.bytes().copy(), self.served.packets(1)
+        received = self.served.packets(0)
         for raw, ring in zip(queues, (rx, tx), strict=True):
             index = raw.queue.avail_idx_gpa - BASE
             before[index : index + 2] = ring.move & 0xFF, ring.move >> 8
             raw.jump(ring.move)
         queues[1].kick()
         wait_for(lambda: self.failed or not tx.move or self.served.packets(1) > moved, "progress, nor NEEDS_RESET", 10)
+        event(f"received {self.served.packets(0) > received}, failed {self.failed}")
         failed = self.failed  # it may yet fail, at a later chain
         assert failed or tx.move <= SIZE
         assert needs_reset(self.guest) or not failed
@@ -113,30 +129,27 @@ class Arena:
             _mark(may, raw.queue.device, 6 + 8 * SIZE)
             _mark(read, raw.queue.driver, 6 + 2 * SIZE)
             _mark(read, raw.queue.desc, 16 * SIZE)
-            self.mark_buffers(before, raw.queue.desc, SIZE, may, read)
+            for desc in _table(before, raw.queue.desc, SIZE):
+                _mark_buffer(may, desc)
+                if desc.flags & INDIRECT:
+                    entries = min(desc.len // 16, SIZE)
+                    _mark(read, desc.addr, 16 * entries)
+                    for inner in _table(before, desc.addr, entries):
+                        _mark_buffer(may, inner)
         if not (may & read).any():  # else the guest had its own rings written over
             changed = np.flatnonzero((self.bytes() != before) & ~may)
             assert not changed.size, f"{changed.size} bytes changed that are nobody's buffer, first {changed[0]:#x}"
 
-    def mark_buffers(
-        self,
-        before: npt.NDArray[np.uint8],
-        at: int,
-        count: int,
-        may: npt.NDArray[np.bool_],
-        read: npt.NDArray[np.bool_],
-    ) -> None:
-        for index in range(count):
-            offset = at - BASE + 16 * index
-            if not 0 <= offset <= REGION - 16:
-                continue
-            desc = SplitDesc.unpack(before[offset : offset + 16].tobytes())
-            if desc.flags & WRITE:
-                _mark(may, desc.addr, desc.len)
-            if desc.flags & INDIRECT and count == SIZE and at in [queue.desc for queue in self.guest.queues]:
-                entries = min(desc.len // 16, SIZE)
-                _mark(read, desc.addr, 16 * entries)
-                self.mark_buffers(before, desc.addr, entries, may, read)
+
+def _table(memory: npt.NDArray[np.uint8], gpa: int, entries: int) -> list[SplitDesc]:
+    """Descriptors of a table, as far as they lie in the guest's memory."""
+    places = (gpa - BASE + 16 * index for index in range(entries))
+    return [SplitDesc.unpack(memory[at : at + 16].tobytes()) for at in places if 0 <= at <= REGION - 16]
+
+
+def _mark_buffer(may: npt.NDArray[np.bool_], desc: SplitDesc) -> None:
+    if desc.flags & WRITE:
+        _mark(may, desc.addr, desc.len)
 
 
 def _mark(mask: npt.NDArray[np.bool_], gpa: int, length: int) -> None:
@@ -154,13 +167,18 @@ def arena(serve: Serve, connect: Connect) -> Iterator[Arena]:
 
 
 @settings(
-    max_examples=50,
+    max_examples=80,
     derandomize=True,
     deadline=None,
     database=None,
+    phases=[Phase.generate],  # shrinking would take longer than the test may; rings are small as it is
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(rx=_rings(_good_rx), tx=_rings(_good_tx), table=st.lists(_entry | _good_tx, min_size=SIZE, max_size=SIZE))
+@given(
+    rx=_rings(_good_rx, _near_rx),
+    tx=_rings(_good_tx, _near_tx),
+    table=st.lists(_entry | _good_tx, min_size=SIZE, max_size=SIZE),
+)
 def test_random_rings(arena: Arena, rx: Ring, tx: Ring, table: list[Entry]) -> None:
     arena.play(rx, tx, table)
     arena.guest.start(FEATURES, size=SIZE)

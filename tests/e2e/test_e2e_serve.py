@@ -97,6 +97,15 @@ def test_sigterm_ends_it_in_every_state(
     assert server.stderr.count("\n") == (1 if state is failed else 0), server.stderr
 
 
+def test_it_is_ready_once_it_runs(path: Path) -> None:
+    """Who reads the line may send the signal that ends it: it must be ours by then."""
+    said: list[str] = []
+    with vfiodpa.open("soft") as nic, nic.serve(path, on_ready=said.append) as service:
+        assert said == []
+        service.start()
+        assert said == [f"listening on {path}"]
+
+
 def test_a_second_signal_does_not_cut_the_teardown_short(path: Path) -> None:
     """``timeout`` signals a process and then its group."""
     others: list[int] = []
