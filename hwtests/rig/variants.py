@@ -41,11 +41,22 @@ def device(name: str, *more: str, iommu: str = "auto", seconds: int = 240) -> Su
     return Suite(name=name, arguments=[DEVICE, *where, *more], seconds=seconds)
 
 
+def vfio(name: str, iommu: str = "auto", seconds: int = 300) -> Suite:
+    """``hwtests/vfio`` on the first NIC."""
+    return Suite(name=name, arguments=["hwtests/vfio", "--device", "0000:00:05.0", "--iommu", iommu], seconds=seconds)
+
+
 VARIANTS = [
     Variant(
         name="split",
         machine=Machine(nics=wired()),
         suites=[device("device"), device("type1", "-k", "dma or notifications or cycles", iommu="type1")],
+    ),
+    Variant(
+        name="trouble",
+        # In the order of their slots; a twin shares its group with the NIC before it.
+        machine=Machine(nics=(Nic(), Nic(), Nic(twin=True), Nic(hotplug=True))),
+        suites=[vfio("vfio")],
     ),
     Variant(
         name="packed-39bit",
