@@ -143,8 +143,9 @@ def test_two_servers_on_one_device(server: Server, bdf: str, iommu: str, directo
 def test_guest_memory_that_the_iommu_cannot_take(width: int, server: Server, place: str, peer: str) -> None:
     """The guest is refused; the server goes on and takes the next."""
     base = (MSI if place == "msi" else 1 << width) - SIZE // 2
-    with pytest.raises((VfiodpaError, OSError)), GuestMemory(SIZE, base=Gpa(base)) as memory:
-        VhostUserGuest(server.socket, memory=memory, timeout=5.0).start()
+    memory = GuestMemory(SIZE, base=Gpa(base))  # the guest owns it
+    with VhostUserGuest(server.socket, memory=memory, timeout=5.0) as guest, pytest.raises((VfiodpaError, OSError)):
+        guest.start()
     check_frames(server.socket, peer, count=20)
 
 
