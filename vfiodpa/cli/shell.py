@@ -47,7 +47,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run_shell(arguments: argparse.Namespace) -> ExitCode:
     """A prompt on a terminal; else what comes on standard input is run as a script."""
-    with open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
+    with open_nic(arguments.device, access=Access(arguments.iommu), driver=arguments.driver) as nic:
         names = namespace(nic)
         if arguments.source is not None:
             return run_source(arguments.source, "<command line>", names)
