@@ -106,7 +106,7 @@ def test_virtio_capabilities() -> None:
         "COMMON": 1, "NOTIFY": 2, "ISR": 3, "DEVICE": 4, "PCI": 5, "SHARED_MEMORY": 8, "VENDOR": 9,
     }  # fmt: skip
     assert {c.name: c.value for c in pci.CapId} == {
-        "POWER_MANAGEMENT": 1, "MSI": 5, "VENDOR": 9, "PCI_EXPRESS": 16, "MSIX": 17,
+        "POWER_MANAGEMENT": 1, "VPD": 3, "MSI": 5, "VENDOR": 9, "PCI_EXPRESS": 16, "MSIX": 17,
     }  # fmt: skip
 
 

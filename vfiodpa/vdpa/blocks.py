@@ -6,17 +6,20 @@ which no BAR answers, and device_feature_select, which is put back.
 
 from __future__ import annotations
 
+import logging
+
 from ..drivers.net_config import OfferedConfig
-from ..drivers.quirks import GENERIC, PciId
+from ..drivers.quirks import GENERIC, PciId, Quirks
 from ..drivers.registry import record_for
-from ..drivers.transport import Transport, check_present
-from ..drivers.vendor import Vendor
-from ..errors import Unsupported, UsageError
+from ..drivers.transport import CheckedWindow, Transport, check_present
+from ..errors import DeviceError, Unsupported, UsageError
 from ..pci.function import PciFunction
 from ..registers import Register, RegisterArray, RegisterBlock
 from ..spec.features import Feature
 from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_pci import CommonCfg
+
+log = logging.getLogger(__name__)
 
 
 def blocks_of(function: PciFunction) -> dict[str, RegisterBlock]:
@@ -25,8 +28,7 @@ def blocks_of(function: PciFunction) -> dict[str, RegisterBlock]:
     header = ConfigHeader(function.config)
     header.command |= Command.MEMORY
     found: dict[str, RegisterBlock] = {"pci": header}
-    record = record_for(PciId.of(function)) or GENERIC
-    record = record.adapt(record, function) if record.adapt else record
+    record = record_for(PciId.of(function)) or GENERIC  # as declared: ``adapt`` wants a device that was reset
     try:
         transport = Transport.find(function)
     except Unsupported:
@@ -34,7 +36,17 @@ def blocks_of(function: PciFunction) -> dict[str, RegisterBlock]:
     else:
         net = OfferedConfig(transport.net, _offered(transport.common, record.feature_words))
         found |= {"common": transport.common, "isr": transport.isr, "net": net}
-    found |= Vendor(function, record).blocks
+    return found | _vendor_blocks(function, record)
+
+
+def _vendor_blocks(function: PciFunction, record: Quirks) -> dict[str, RegisterBlock]:
+    """Those of the record that this very card has."""
+    found: dict[str, RegisterBlock] = {}
+    for bar, (name, kind) in record.blocks.items():
+        try:
+            found[name] = kind(CheckedWindow(function.bar(bar), function))
+        except DeviceError as error:
+            log.info("%s: no block %r: %s", function.name, name, error.what)
     return found
 
 
