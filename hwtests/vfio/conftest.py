@@ -1,30 +1,54 @@
-"""Everything here wants a PCI address as ``--device``; some of it may be done to a NIC in the rig only."""
+"""What only a function behind VFIO has; the tests for any device are in hwtests/device."""
 
 from __future__ import annotations
 
-import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from hwtests.device.conftest import access, device_name, eventfd, function, nic, no_dma_faults
+from hwtests.device.dma_faults import FaultLog
+from hwtests.vfio.binding import driver_of
+from vfiodpa.pci.sysfs import SysfsFunction, is_address
+from vfiodpa.vfio.choice import iommufd_obstacle
 
-__all__ = ["access", "device_name", "eventfd", "function", "nic", "no_dma_faults"]
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="session")
+def bdf(request: pytest.FixtureRequest) -> str:
+    """The NIC under test, bound to vfio-pci."""
+    name: str = request.config.getoption("--device")
+    if not is_address(name):
+        pytest.skip("needs a NIC bound to vfio-pci: --device BDF")
+    if driver_of(name) != "vfio-pci":
+        pytest.skip(f"{name} is not bound to vfio-pci: vfiodpa bind {name}")
+    return name
+
+
+@pytest.fixture(params=["iommufd", "type1"])
+def iommu(request: pytest.FixtureRequest, bdf: str) -> str:
+    """Both ways to the IOMMU, where the kernel has them."""
+    kind: str = request.param
+    obstacle = iommufd_obstacle(SysfsFunction(bdf)) if kind == "iommufd" else None
+    if obstacle:
+        pytest.skip(f"no iommufd here: {obstacle.what}")
+    return kind
 
 
 @pytest.fixture(autouse=True)
-def _needs_vfio(device_name: str) -> None:
-    if device_name.startswith("soft"):
-        pytest.skip("--device names no PCI function")
+def no_dma_faults() -> Iterator[None]:
+    """No test may have the NIC reach for memory that it was not given."""
+    with FaultLog() as log:
+        yield
+        assert log.read() == []
 
 
 @pytest.fixture
-def in_rig() -> None:
-    """For tests that take the NIC from its driver or change /dev: nobody else may be using either."""
-    if "VFIODPA_RIG" not in os.environ:
-        pytest.skip("done in the rig only: it rebinds devices")
-
-
-@pytest.fixture
-def rig_nics() -> list[str]:
-    """PCI addresses of all NICs that the rig bound to vfio-pci."""
-    return [name for name in os.environ.get("VFIODPA_RIG_NICS", "").split(",") if name]
+def directory() -> Iterator[Path]:
+    """A short path, for a socket."""
+    path = Path(tempfile.mkdtemp(prefix="vfiodpa-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
