@@ -1,1 +1,0 @@
-"""Tests of what only a PCI function through VFIO has: groups, permissions, limits, unbinding, unplugging."""
