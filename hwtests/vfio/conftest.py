@@ -11,7 +11,8 @@ import pytest
 
 from hwtests.device.dma_faults import FaultLog
 from hwtests.vfio.binding import driver_of
-from vfiodpa.pci.sysfs import SysfsFunction, is_address
+from vfiodpa.pci.address import is_address
+from vfiodpa.pci.sysfs import SysfsFunction
 from vfiodpa.vfio.choice import iommufd_obstacle
 
 pytestmark = pytest.mark.timeout(180)
