@@ -59,7 +59,7 @@ VARIANTS = [
     Variant(
         name="split",
         machine=Machine(nics=(*wired(), *EXTRA), hugepages=200),
-        suites=[suite("device"), suite("vfio", seconds=600)],
+        suites=[suite("device"), suite("vfio", seconds=600), suite("pci")],
     ),
     Variant(
         name="packed-39bit",
@@ -75,7 +75,7 @@ VARIANTS = [
     Variant(
         name="debian",
         machine=Machine(nics=wired()),
-        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "not unplugged")],
+        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "not unplugged"), suite("pci")],
         kernel=Wanted.DEBIAN,
     ),
 ]
