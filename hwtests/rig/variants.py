@@ -55,7 +55,16 @@ def suite(room: str, *more: str, seconds: int = 240) -> Suite:
 EXTRA = (Nic(), Nic(twin=True), Nic(hotplug=True), Nic(hotplug=True))
 MAPS_AND_FRAMES = ("-k", "dma or notifications or frames")
 
+# The same tests by the other way to the IOMMU.
+TYPE1 = Suite(
+    name="type1",
+    arguments=["hwtests/device", "--device", FIRST, "--peer", PEER, "--iommu", "type1"]
+    + ["-k", "dma or notifications or cycles"],
+)
+
 VARIANTS = [
+    # What `make hwtest` boots.
+    Variant(name="both-iommus", machine=Machine(nics=wired()), suites=[suite("device"), TYPE1]),
     Variant(
         name="split",
         machine=Machine(nics=(*wired(), *EXTRA), hugepages=200),
