@@ -58,8 +58,10 @@ MAPS_AND_FRAMES = ("-k", "dma or notifications or frames")
 # The same tests by the other way to the IOMMU.
 TYPE1 = Suite(
     name="type1",
-    arguments=["hwtests/device", "--device", FIRST, "--peer", PEER, "--iommu", "type1"]
-    + ["-k", "dma or notifications or cycles"],
+    arguments=[
+        *("hwtests/device", "--device", FIRST, "--peer", PEER, "--iommu", "type1"),
+        *("-k", "dma or notifications or cycles"),
+    ],
 )
 
 VARIANTS = [
