@@ -94,7 +94,12 @@ def test_in_use_by_a_group(kernel: FakeKernel, nic: Nic) -> None:
     assert "fuser" in error.remedy
 
 
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBUSY, errno.EPERM])
+def test_a_group_of_somebody_unseen_or_interrupts_that_are_not_remapped(kernel: FakeKernel, nic: Nic) -> None:
+    kernel.refuse["DEVICE_BIND_IOMMUFD"] = errno.EPERM
+    assert "interrupts are not remapped" in str(refusal("iommufd"))
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBUSY])
 def test_in_use_through_iommufd(kernel: FakeKernel, nic: Nic, code: int) -> None:
     kernel.refuse["DEVICE_BIND_IOMMUFD"] = code
     assert isinstance(refusal("iommufd"), nodes.InUse)

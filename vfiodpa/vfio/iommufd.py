@@ -21,7 +21,7 @@ from ..spec import iommufd as spec
 from ..spec import vfio
 from .backend import IommuBackend
 from .group import check_members
-from .nodes import in_use, node, open_node
+from .nodes import in_use, node, open_node, users_of
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +87,15 @@ class Iommufd(IommuBackend):
         try:
             vfio.DEVICE_BIND_IOMMUFD(fd, bind)
         except OSError as error:
-            # EINVAL: another process bound it; EBUSY: its group is open; EPERM: a member belongs to a host driver, or
-            # interrupts are not remapped
+            # EINVAL: another process bound it; EBUSY: its group is open; EPERM: its group belongs to another process
+            # or to a host driver, or interrupts are not remapped
+            path, cause = node(f"vfio/devices/{function.cdev}"), errno_name(error.errno or 0)
             if error.errno in (errno.EBUSY, errno.EINVAL, errno.EPERM):
                 check_members(function)
-            if error.errno in (errno.EBUSY, errno.EINVAL):
-                raise in_use(node(f"vfio/devices/{function.cdev}"), function.address, error) from error
-            cause = errno_name(error.errno or 0)
+            if error.errno in (errno.EBUSY, errno.EINVAL) or (error.errno == errno.EPERM and users_of(path)):
+                raise in_use(path, function.address, error) from error
+            if error.errno == errno.EPERM:
+                cause += ": another process has its group, or interrupts are not remapped"
             raise NoDevice("cannot bind it to iommufd", device=function.address, cause=cause) from error
 
     def _attach(self, fd: int, device: str) -> None:
