@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .device import VFIO_PCI, PciDevice
+from .device import PciDevice
 from .host import Host
 from .iommu_group import IommuGroup
 from .usage import in_use
@@ -39,8 +39,3 @@ def group_obstacles(host: Host, device: PciDevice) -> list[Obstacle]:
     remedy = f"vfiodpa bind --group {device.address}"
     text = f"group {device.iommu_group} also holds {', '.join(map(str, foreign))}"
     return [Obstacle(text, remedy)] if foreign else []
-
-
-def bound_by_us(device: PciDevice) -> bool:
-    """Was it given to vfio-pci, or at least reserved for it?"""
-    return device.on_vfio or device.driver_override == VFIO_PCI
