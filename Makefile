@@ -10,7 +10,7 @@ BACKEND ?= vfiodpa
 export PYTHON
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test lint format bench hwtest asan wheel clean
+.PHONY: demo test lint format bench hwtest rigtest rig-kernel asan wheel clean
 
 demo: $(READY)
 	$(BIN)/vfiodpa demo
@@ -30,10 +30,21 @@ format: $(READY)
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/clang-format -i $(C_FILES)
 
-# BACKEND=dpdk runs the same tests against DPDK's vhost library: is it us, or the test?
+# Real guests, then the tests for any NIC on the software NIC, then those on VFIO in a virtual machine.
+# BACKEND=dpdk runs the guests against DPDK's vhost library: is it us, or the test?
 hwtest: $(READY)
 	hwtests/packages
-	$(BIN)/python -m pytest hwtests/peers -o faulthandler_timeout=380 --backend $(BACKEND)
+	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/rig -k 'not test_in_machine or split' \
+		-o faulthandler_timeout=900 --backend $(BACKEND)
+
+# Every virtual machine: IOMMU widths and kinds, packed rings, several pairs, trouble, Debian's kernel.
+rigtest: $(READY)
+	hwtests/packages
+	$(BIN)/python -m pytest hwtests/rig -o faulthandler_timeout=900
+
+# A kernel with iommufd for the virtual machines, about 15 minutes; without it they run Debian's.
+rig-kernel:
+	hwtests/rig/build_kernel
 
 ROUNDS ?= 5
 bench: $(READY)

@@ -31,7 +31,7 @@ def _common(function: PciFunction) -> CommonCfg:
     return CommonCfg(SubWindow(function.bar(where.bar), where.offset, where.length))
 
 
-def _footprint() -> dict[str, int]:
+def footprint() -> dict[str, int]:
     """What this process holds: open files, device mappings, pinned memory (kB)."""
     maps = Path("/proc/self/maps").read_text()
     status = Path("/proc/self/status").read_text()
@@ -51,10 +51,10 @@ def test_cycles_leave_nothing_behind(device_name: str, access: Access) -> None:
             guest.start()
 
     cycle()  # what is made once per process is made now
-    before = _footprint()
+    before = footprint()
     for _ in range(CYCLES):
         cycle()
-    assert _footprint() == before
+    assert footprint() == before
 
 
 def test_closed_while_running_it_is_found_reset(device_name: str, access: Access) -> None:

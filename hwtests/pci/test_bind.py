@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -135,6 +136,31 @@ def test_the_nic_with_the_default_route_stays(verb: Verb) -> None:
     assert code == 1
     assert f"carries the default route ({interface})" in err
     assert read(device.address).driver == "virtio-pci"
+
+
+def test_two_in_one_group_go_together_or_not_at_all(verb: Verb) -> None:
+    first, second = group_mates()
+    for address in (first, second):
+        binding.unbind(HOST, read(address))
+    code, _, err = verb("bind", first)
+    assert (code, f"{second} (virtio-pci)" in err) == (1, True), err
+    assert f"vfiodpa bind --group {first}" in err
+    code, out, _ = verb("doctor", first)
+    assert (code, f"also holds {second} (virtio-pci)" in out) == (1, True), out
+    assert verb("bind", "--group", first)[0] == 0
+    assert read(first).on_vfio
+    assert read(second).on_vfio
+    with open_nic(first) as opened:
+        assert opened.queues
+
+
+def group_mates() -> tuple[str, str]:
+    """Two NICs on vfio-pci that one IOMMU group holds."""
+    nics = functions(HOST, lambda device: device.is_network and device.on_vfio)
+    for one, other in itertools.combinations(nics, 2):
+        if one.iommu_group == other.iommu_group:
+            return one.address, other.address
+    pytest.skip("no two NICs in one IOMMU group: a rig with a twin")
 
 
 def test_the_function_that_the_root_is_mounted_from_stays(verb: Verb) -> None:

@@ -13,6 +13,7 @@ class Nic:
     With ``vfio`` it is bound to vfio-pci before the job starts, else the kernel's own driver has it.
     NICs of the same ``wire`` hear each other; without one, a NIC's frames go nowhere but into its capture file.
     ``hotplug`` puts it behind a root port, from which it can be unplugged (``device_del`` of ``nic0``, …).
+    ``twin`` makes it the second function of the device of the NIC before it: both are in one IOMMU group.
     """
 
     vfio: bool = True
@@ -21,6 +22,7 @@ class Nic:
     pairs: int = 1
     wire: int | None = None
     hotplug: bool = False
+    twin: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Nic:
@@ -28,7 +30,7 @@ class Nic:
         words = set(text.split("+"))
         counts = {word.rstrip("0123456789"): word for word in words if word[-1:].isdigit()}
         rest = words - {counts.get("wire"), counts.get("mq")}
-        if unknown := rest - {"split", "packed", "page-per-vq", "vfio", "kernel", "hotplug"}:
+        if unknown := rest - {"split", "packed", "page-per-vq", "vfio", "kernel", "hotplug", "twin"}:
             raise ValueError(f"a NIC cannot be {', '.join(sorted(unknown))}")
         return cls(
             vfio="kernel" not in words,
@@ -37,6 +39,7 @@ class Nic:
             pairs=int(counts.get("mq", "mq1")[2:]),
             wire=int(counts["wire"][4:]) if "wire" in counts else None,
             hotplug="hotplug" in words,
+            twin="twin" in words,
         )
 
     def argv(self, index: int, place: str, captures: Path, *, tap: bool) -> list[str]:
@@ -46,10 +49,12 @@ class Nic:
         netdev = f"tap,id={name}-net,ifname={name},queues={self.pairs},vhost=off,vnet_hdr=off,script=no,downscript=no"
         if not tap:
             netdev = f"hubport,id={name}-net,hubid={hub}"
+        # A hub with one port takes no frames at all: the other end of no wire is a port without a NIC.
+        sink = ["-netdev", f"hubport,id={name}-sink,hubid={hub}"] if self.wire is None and not tap else []
         device = f"virtio-net-pci,id={name},netdev={name}-net,mac=52:54:00:00:00:{index + 1:02x},{place}"
         device += ",disable-legacy=on,iommu_platform=on,ats=on,romfile="
         device += f",packed={_on(self.packed)},page-per-vq={_on(self.page_per_vq)}"
-        argv = ["-netdev", netdev]
+        argv = ["-netdev", netdev, *sink]
         if self.pairs > 1:
             # A vector for each queue, one for the control queue and one for the configuration.
             return [*argv, "-device", f"{device},mq=on,vectors={2 * self.pairs + 2}"]  # and no dump: it has one queue

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
 from .machine import Iommu, Machine
 from .nic import Nic
 
-DEVICE = "hwtests/device"
+
+class Wanted(Enum):
+    """Which kernel a machine is for."""
+
+    ANY = "a full one where there is one, else Debian's"
+    FULL = "one with everything built in: make rig-kernel"
+    DEBIAN = "Debian's, after the others ran on a full one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,40 +30,52 @@ class Suite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A machine with its suites. ``debian``: on Debian's kernel also where there is a full one."""
+    """A machine with its suites, on the kernel found (``ANY``) or on a certain one."""
 
     name: str
     machine: Machine
     suites: Sequence[Suite]
-    debian: bool = False
+    kernel: Wanted = Wanted.ANY
 
 
-def wired(**nic: object) -> tuple[Nic, Nic]:
-    """A NIC for VFIO and one of the kernel's on one wire: 0000:00:05.0 and 0000:00:06.0."""
-    return Nic(wire=0, **nic), Nic(vfio=False, wire=0)  # type: ignore[arg-type] # one dataclass's keywords
+FIRST, PEER = "0000:00:05.0", "0000:00:06.0"
 
 
-def device(name: str, *more: str, iommu: str = "auto", seconds: int = 240) -> Suite:
-    """``hwtests/device`` on the first NIC of ``wired``."""
-    where = ["--device", "0000:00:05.0", "--peer", "0000:00:06.0", "--iommu", iommu]
-    return Suite(name=name, arguments=[DEVICE, *where, *more], seconds=seconds)
+def wired(**nic: Any) -> tuple[Nic, Nic]:
+    """``FIRST`` for VFIO and ``PEER`` with the kernel's driver, on one wire."""
+    return Nic(wire=0, **nic), Nic(vfio=False, wire=0)
 
+
+def suite(room: str, *more: str, seconds: int = 240) -> Suite:
+    """Tests of ``hwtests/room`` on ``FIRST``."""
+    return Suite(name=room, arguments=[f"hwtests/{room}", "--device", FIRST, "--peer", PEER, *more], seconds=seconds)
+
+
+# A pair in one IOMMU group, and two NICs to unplug.
+EXTRA = (Nic(), Nic(twin=True), Nic(hotplug=True), Nic(hotplug=True))
+MAPS_AND_FRAMES = ("-k", "dma or notifications or frames")
 
 VARIANTS = [
     Variant(
         name="split",
-        machine=Machine(nics=wired()),
-        suites=[device("device"), device("type1", "-k", "dma or notifications or cycles", iommu="type1")],
+        machine=Machine(nics=(*wired(), *EXTRA), hugepages=200),
+        suites=[suite("device"), suite("vfio", seconds=600), suite("pci")],
     ),
     Variant(
         name="packed-39bit",
         machine=Machine(nics=wired(packed=True, page_per_vq=True), iommu=Iommu.INTEL39),
-        suites=[device("device", "-k", "dma or notifications or frames")],
+        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses")],
     ),
     Variant(
         name="mq-virtio-iommu",
         machine=Machine(nics=wired(pairs=2), iommu=Iommu.VIRTIO),
-        suites=[device("device", "-k", "dma or notifications or frames")],
+        suites=[suite("device", *MAPS_AND_FRAMES)],
+        kernel=Wanted.FULL,
     ),
-    Variant(name="debian", machine=Machine(nics=wired()), suites=[device("device")], debian=True),
+    Variant(
+        name="debian",
+        machine=Machine(nics=wired()),
+        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "not unplugged"), suite("pci")],
+        kernel=Wanted.DEBIAN,
+    ),
 ]

@@ -55,7 +55,7 @@ def suites_job(variant: Variant) -> str:
     lines.append(f"cd {shlex.quote(str(TREE))}")
     for suite in variant.suites:
         base = f"/run/rig/{suite.name}"
-        limits = ["-o", f"timeout={TEST_S}", "-o", f"faulthandler_timeout={TEST_S}"]
+        limits = ["-o", f"timeout={TEST_S}", "-o", f"faulthandler_timeout={suite.seconds}"]
         argv = ["timeout", "-k", "10", str(suite.seconds), "python", "-m", "pytest", *suite.arguments, *limits]
         lines.append(f"{shlex.join([*argv, f'--junitxml={base}.xml'])} >{base}.out 2>&1 </dev/null")
         lines.append(f"echo $? >{base}.status; tail -n 1 {base}.out")

@@ -136,3 +136,8 @@ def test_config_is_read_anew_each_time() -> None:
         assert config.mac == nic.config.mac
         assert "mtu" in dir(config)
         assert repr(config) == repr(nic.config)
+
+
+def test_a_driver_by_name(capsys: Capture) -> None:
+    assert main(["shell", "soft", "--driver", "virtio_pci", "-c", "print(nic.device.driver)"]) == 0
+    assert capsys.readouterr().out == "virtio_pci\n"

@@ -125,7 +125,13 @@ def test_the_software_path_works_here() -> None:
 def test_iommu_units_are_named(host: FakeHost) -> None:
     host.add()
     (host.sysfs / "class/iommu/dmar0").mkdir(parents=True)
-    assert check_iommu(host).text == "1 groups (dmar0)"
+    assert check_iommu(host).text == "1 group (dmar0)"
+
+
+def test_a_group_that_vfio_made_up_is_no_iommu(host: FakeHost) -> None:
+    path = host.add()
+    (path / "iommu_group/name").write_text("vfio-noiommu\n")
+    assert check_iommu(host).level is Level.FAIL
 
 
 def test_a_module_that_can_be_loaded(host: FakeHost) -> None:

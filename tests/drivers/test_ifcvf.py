@@ -22,7 +22,7 @@ from vfiodpa.pci.function import IovaRange
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_pci import NO_VECTOR
 
-FAST = Deadlines(reset=0.2, queue_stop=0.2)
+FAST = Deadlines(reset=0.4, queue_stop=0.4)
 N3000: dict[str, Any] = {
     "subsystem_vendor": 0x8086,
     "subsystem": 0x001A,

@@ -19,7 +19,7 @@ from vfiodpa.pci.function import PciFunction
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.softnic import MAGIC, VendorCfg
 
-FAST = Deadlines(reset=0.2, queue_stop=0.2)
+FAST = Deadlines(reset=0.4, queue_stop=0.4)
 
 # As one vendor lays them out: both positions in one register, available low and used high; the queue
 # goes on from the used one. They are lost in a reset.

@@ -16,7 +16,7 @@ from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import Command, ConfigHeader
 from vfiodpa.spec.virtio_pci import DeviceStatus as S
 
-FAST = Deadlines(reset=0.2, queue_stop=0.2)
+FAST = Deadlines(reset=0.4, queue_stop=0.4)
 GUEST = Feature.VERSION_1 | Feature.NET_MAC
 
 

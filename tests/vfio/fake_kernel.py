@@ -334,7 +334,7 @@ class FakeKernel:
     def _device_bind_iommufd(self, nic: Nic, head: vfio.BindIommufd, _tail: bytearray) -> None:
         drivers = {(self._sys(n) / "driver").resolve().name for n in self.nics.values() if n.group == nic.group}
         if drivers - {"vfio-pci", "driver"}:
-            raise fail(errno.EBUSY)
+            raise fail(errno.EPERM)
         nic.bound, nic.granted = os.fstat(head.iommufd).st_ino, True
 
     def _device_attach_iommufd_pt(self, nic: Nic, head: vfio.AttachIommufdPt, _tail: bytearray) -> None:

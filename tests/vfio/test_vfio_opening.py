@@ -94,7 +94,7 @@ def test_in_use_by_a_group(kernel: FakeKernel, nic: Nic) -> None:
     assert "fuser" in error.remedy
 
 
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBUSY])
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBUSY, errno.EPERM])
 def test_in_use_through_iommufd(kernel: FakeKernel, nic: Nic, code: int) -> None:
     kernel.refuse["DEVICE_BIND_IOMMUFD"] = code
     assert isinstance(refusal("iommufd"), nodes.InUse)
@@ -114,8 +114,8 @@ def test_in_use_names_the_process(
 
 
 def test_bind_refused_for_another_reason(kernel: FakeKernel, nic: Nic) -> None:
-    kernel.refuse["DEVICE_BIND_IOMMUFD"] = errno.EPERM
-    assert "cannot bind it to iommufd (EPERM" in str(refusal("iommufd"))
+    kernel.refuse["DEVICE_BIND_IOMMUFD"] = errno.ENODEV
+    assert "cannot bind it to iommufd (ENODEV" in str(refusal("iommufd"))
 
 
 def test_no_iommufd_where_it_is_asked_for(kernel: FakeKernel, nic: Nic) -> None:

@@ -13,7 +13,7 @@ from ..errors import ExitCode
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.nic import Nic
 from .completion import Completer
-from .words import add_access
+from .words import add_access, add_noiommu
 
 _HELP = """\
 nic       the device: nic.queues, nic.guest(), nic.serve(PATH), nic.device, nic.function, nic.events
@@ -42,12 +42,14 @@ class LiveConfig:
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``-c``: statements instead of a prompt."""
     add_access(parser)
+    add_noiommu(parser)
     parser.add_argument("-c", dest="source", metavar="CODE", help="run this instead of reading from the prompt")
 
 
 def run_shell(arguments: argparse.Namespace) -> ExitCode:
     """A prompt on a terminal; else what comes on standard input is run as a script."""
-    with open_nic(arguments.device, access=Access(arguments.iommu)) as nic:
+    access = Access(arguments.iommu, arguments.unsafe_noiommu)
+    with open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         names = namespace(nic)
         if arguments.source is not None:
             return run_source(arguments.source, "<command line>", names)

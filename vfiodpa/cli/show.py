@@ -19,15 +19,13 @@ from ..vdpa.devices import Access, open_nic
 from ..vdpa.nic import Nic
 from .function import describe_function, print_function
 from .output import print_folded, print_grid, print_json
-from .words import add_access
+from .words import add_access, add_noiommu
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``show --registers`` adds every readable register."""
     add_access(parser)
-    parser.add_argument(
-        "--unsafe-noiommu", action="store_true", help="also without an IOMMU: registers only, nothing is mapped"
-    )
+    add_noiommu(parser)
     parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
 
 

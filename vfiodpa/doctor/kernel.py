@@ -22,7 +22,7 @@ def check_iommu(host: Host) -> Check:
     if not found:
         return Check("IOMMU", Level.FAIL, "there is none, or it is off: no IOMMU groups", IOMMU_REMEDY)
     units = " ".join(host.names(host.sysfs / "class/iommu"))
-    return Check("IOMMU", Level.OK, f"{len(found)} groups{f' ({units})' * bool(units)}")
+    return Check("IOMMU", Level.OK, f"{len(found)} group{'s' * (len(found) > 1)}{f' ({units})' * bool(units)}")
 
 
 def check_driver(host: Host) -> Check:

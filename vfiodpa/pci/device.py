@@ -14,6 +14,7 @@ from .host import Host
 NETWORK_CLASS = 0x02
 BRIDGE_CLASS = 0x06
 VFIO_PCI = "vfio-pci"
+NOIOMMU_NAME = "vfio-noiommu"  # of the group that VFIO makes up for a function without an IOMMU
 _VFIO_DRIVER = re.compile(r"vfio[-_]pci$")  # vfio-pci, and its variants for one vendor
 
 
@@ -65,7 +66,7 @@ class PciDevice:
             virtual_functions_max=host.number(path / "sriov_totalvfs"),
             interfaces=_interfaces(path),
             vfio_device=next(iter(host.names(path / "vfio-dev")), ""),
-            is_noiommu=host.text(path / "iommu_group/name") == "vfio-noiommu",
+            is_noiommu=host.text(path / "iommu_group/name") == NOIOMMU_NAME,
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from .device import is_vfio_driver
+from .device import NOIOMMU_NAME, is_vfio_driver
 from .host import Host
 
 # Drivers that do no DMA of their own; the kernel lets user space have a group beside them.
@@ -47,5 +47,6 @@ class IommuGroup:
 
 
 def groups(host: Host) -> list[int]:
-    """Numbers of all groups; none where there is no IOMMU, or it is off."""
-    return sorted(int(name) for name in host.names(host.sysfs / "kernel/iommu_groups"))
+    """Numbers of all groups; none where there is no IOMMU, or it is off. VFIO's make-believe groups do not count."""
+    top = host.sysfs / "kernel/iommu_groups"
+    return sorted(int(name) for name in host.names(top) if host.text(top / name / "name") != NOIOMMU_NAME)

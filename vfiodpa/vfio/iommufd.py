@@ -87,9 +87,11 @@ class Iommufd(IommuBackend):
         try:
             vfio.DEVICE_BIND_IOMMUFD(fd, bind)
         except OSError as error:
-            # EINVAL: another process bound it; EBUSY: its group is open, or a member belongs to a host driver
-            if error.errno in (errno.EBUSY, errno.EINVAL):
+            # EINVAL: another process bound it; EBUSY: its group is open; EPERM: a member belongs to a host driver, or
+            # interrupts are not remapped
+            if error.errno in (errno.EBUSY, errno.EINVAL, errno.EPERM):
                 check_members(function)
+            if error.errno in (errno.EBUSY, errno.EINVAL):
                 raise in_use(node(f"vfio/devices/{function.cdev}"), function.address, error) from error
             cause = errno_name(error.errno or 0)
             raise NoDevice("cannot bind it to iommufd", device=function.address, cause=cause) from error
