@@ -7,10 +7,11 @@ import time
 import pytest
 
 from tests.e2e.conftest import Connect, Serve
-from tests.e2e.rig import BASIC, COUNT, PLAIN, move
+from tests.e2e.rig import BASIC, COUNT, PLAIN, move, needs_reset, warnings
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.traffic import Mode
 from vfiodpa.spec.features import Feature
+from vfiodpa.vdpa.datapath import State
 
 SMALL = (60, 61, 64, 127, 128, 512, 1024, 1500, 1514, 1518)
 MRG, EVENT, INDIRECT = Feature.NET_MRG_RXBUF, Feature.EVENT_IDX, Feature.INDIRECT_DESC
@@ -128,3 +129,17 @@ def test_an_idle_guest_costs_no_processor_time(serve: Serve, connect: Connect) -
     before = time.process_time()
     time.sleep(1.0)
     assert time.process_time() - before < 0.02
+
+
+@pytest.mark.parametrize("msix", [0, 2])
+def test_too_few_vectors_are_a_clear_failure(
+    serve: Serve, connect: Connect, msix: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each guest wants an eventfd for each queue, and a vector signals one."""
+    served = serve(f"soft:msix={msix}")
+    guest = connect(served)
+    guest.start()
+    served.wait_state(State.FAILED)
+    assert needs_reset(guest)
+    (line,) = warnings(caplog.records)
+    assert "MSI-X vectors" in line
