@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guard.h"
-
 typedef uint16_t __attribute__((may_alias)) alias16;
 
 struct chain {
@@ -372,15 +370,4 @@ void vdp_split_driver_state(const struct vdp_split_driver *drv, struct vdp_drive
 	ret->outstanding = vdp_split_driver_outstanding(drv);
 	ret->fault = drv->fault;
 	ret->fault_detail = drv->fault_detail;
-}
-
-int vdp_ring_store16(void *addr, uint16_t value)
-{
-	if (vdp_guard_install() < 0 || sigsetjmp(*vdp_guard_arm(), 0)) {
-		vdp_guard_disarm();
-		return -EFAULT;
-	}
-	__atomic_store_n((uint16_t *)addr, value, __ATOMIC_RELEASE);
-	vdp_guard_disarm();
-	return 0;
 }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "doorbell.h"
-#include "split_driver.h"
+#include "driver.h"
 
 #define VDP_TRAFFIC_MAX_PAIRS    128u
 #define VDP_TRAFFIC_MAX_SEGMENTS 16u
@@ -25,7 +25,7 @@ enum vdp_traffic_mode {
 };
 
 struct vdp_traffic_ring {
-	struct vdp_split_driver *driver; /* borrowed; NULL when the mode does not need it */
+	struct vdp_driver *driver; /* borrowed; NULL when the mode does not need it */
 	struct vdp_doorbell bell;
 	int32_t call;      /* eventfd, O_NONBLOCK, borrowed */
 	uint8_t *buffers;  /* one per descriptor, stride bytes apart */

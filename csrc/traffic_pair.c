@@ -11,7 +11,7 @@ static void prepare_transmit(struct vdp_pair *pair)
 	const struct vdp_traffic_conf *conf = pair->conf;
 	struct vdp_driver_state state;
 
-	vdp_split_driver_state(pair->tx.driver, &state);
+	vdp_driver_state(pair->tx.driver, &state);
 	for (uint32_t i = 0; i < state.size; i++) {
 		uint8_t *buffer = pair->tx.buffers + (uint64_t)i * pair->tx.stride;
 
@@ -52,14 +52,14 @@ static bool failed(const struct vdp_pair *pair)
 	return pair->stats->fault;
 }
 
-static int pop(struct vdp_pair *pair, struct vdp_split_driver *driver, struct vdp_used *used)
+static int pop(struct vdp_pair *pair, struct vdp_driver *driver, struct vdp_used *used)
 {
-	int n = vdp_split_driver_pop(driver, used, pair->conf->burst);
+	int n = vdp_driver_pop(driver, used, pair->conf->burst);
 	struct vdp_driver_state state;
 
 	if (n >= 0)
 		return n;
-	vdp_split_driver_state(driver, &state);
+	vdp_driver_state(driver, &state);
 	pair->stats->fault_detail = state.fault_detail;
 	pair->stats->fault = state.fault;
 	return 0;
@@ -85,16 +85,16 @@ static uint32_t cut(
 static void give(const struct vdp_traffic_ring *ring, uint32_t length, bool writable)
 {
 	struct vdp_buf bufs[VDP_TRAFFIC_MAX_SEGMENTS];
-	uint32_t head = (uint32_t)vdp_split_driver_next_head(ring->driver);
+	uint32_t head = (uint32_t)vdp_driver_next_head(ring->driver);
 	uint32_t count = cut(bufs, ring, ring->gpa + (uint64_t)head * ring->stride, length, writable);
 
-	vdp_split_driver_add(ring->driver, bufs, count, head);
+	vdp_driver_add(ring->driver, bufs, count, head);
 }
 
 static void publish(struct vdp_pair *pair, const struct vdp_traffic_ring *ring)
 {
-	vdp_split_driver_publish(ring->driver);
-	if (!vdp_split_driver_must_kick(ring->driver))
+	vdp_driver_publish(ring->driver);
+	if (!vdp_driver_must_kick(ring->driver))
 		return;
 	pair->stats->kicks++;
 	vdp_doorbell_ring(&ring->bell);
@@ -104,7 +104,7 @@ static void fill(struct vdp_pair *pair)
 {
 	uint32_t room;
 
-	for (room = vdp_split_driver_room(pair->rx.driver, pair->rx.segments); room; room--)
+	for (room = vdp_driver_room(pair->rx.driver, pair->rx.segments); room; room--)
 		give(&pair->rx, pair->rx.stride, true);
 	publish(pair, &pair->rx);
 }
@@ -269,9 +269,9 @@ static uint32_t may_send(struct vdp_pair *pair)
 	n = smaller(n, in_flight < conf->window ? conf->window - in_flight : 0);
 	if (conf->count)
 		n = smaller(n, conf->count - pair->stats->sent);
-	if (n && vdp_split_driver_room(pair->tx.driver, pair->tx.segments) < n)
+	if (n && vdp_driver_room(pair->tx.driver, pair->tx.segments) < n)
 		vdp_pair_reclaim(pair);
-	return smaller(n, vdp_split_driver_room(pair->tx.driver, pair->tx.segments));
+	return smaller(n, vdp_driver_room(pair->tx.driver, pair->tx.segments));
 }
 
 uint32_t vdp_pair_send(struct vdp_pair *pair)
@@ -285,7 +285,7 @@ uint32_t vdp_pair_send(struct vdp_pair *pair)
 	for (uint32_t i = 0; i < n; i++) {
 		const struct vdp_frame_shape *shape = &pair->shapes[pair->shape_at];
 
-		head = (uint32_t)vdp_split_driver_next_head(pair->tx.driver);
+		head = (uint32_t)vdp_driver_next_head(pair->tx.driver);
 		vdp_frame_number(pair->tx.buffers + (uint64_t)head * pair->tx.stride + VDP_TRAFFIC_HEADER,
 		    shape, stats->sent);
 		give(&pair->tx, VDP_TRAFFIC_HEADER + shape->size, false);
@@ -343,16 +343,16 @@ void vdp_pair_look_for_stall(struct vdp_pair *pair, uint64_t now_ms)
 void vdp_pair_no_calls(struct vdp_pair *pair)
 {
 	if (pair->rx.driver)
-		vdp_split_driver_no_calls(pair->rx.driver);
+		vdp_driver_no_calls(pair->rx.driver);
 	if (pair->tx.driver)
-		vdp_split_driver_no_calls(pair->tx.driver);
+		vdp_driver_no_calls(pair->tx.driver);
 }
 
 /* Transmit completions are worth a wake-up only to who cannot go on without them. */
 static bool waits_for_transmit(const struct vdp_pair *pair)
 {
 	return pair->conf->mode == VDP_TRAFFIC_TRANSMIT ||
-	       !vdp_split_driver_room(pair->tx.driver, pair->tx.segments);
+	       !vdp_driver_room(pair->tx.driver, pair->tx.segments);
 }
 
 bool vdp_pair_want_calls(struct vdp_pair *pair)
@@ -362,8 +362,8 @@ bool vdp_pair_want_calls(struct vdp_pair *pair)
 	if (failed(pair))
 		return true;
 	if (pair->rx.driver)
-		quiet = vdp_split_driver_want_calls(pair->rx.driver, 0);
+		quiet = vdp_driver_want_calls(pair->rx.driver, 0);
 	if (pair->tx.driver && waits_for_transmit(pair))
-		quiet &= vdp_split_driver_want_calls(pair->tx.driver, 0);
+		quiet &= vdp_driver_want_calls(pair->tx.driver, 0);
 	return quiet;
 }

@@ -29,7 +29,7 @@ static bool stop_device;
 static void side_init(struct side *side, uint16_t flags, uint32_t stride, uint32_t segments)
 {
 	ring_init(&side->ring, &side->conf, SIZE, flags);
-	CHECK_EQ(vdp_split_driver_init(&side->traffic.driver, &side->conf), 0);
+	CHECK_EQ(vdp_driver_init(&side->traffic.driver, &side->conf), 0);
 	side->traffic.bell.kind = VDP_DOORBELL_EVENTFD;
 	side->traffic.bell.fd = eventfd(0, EFD_NONBLOCK);
 	side->traffic.call = eventfd(0, EFD_NONBLOCK);
@@ -41,7 +41,7 @@ static void side_init(struct side *side, uint16_t flags, uint32_t stride, uint32
 
 static void side_fini(struct side *side)
 {
-	vdp_split_driver_fini(side->traffic.driver);
+	vdp_driver_fini(side->traffic.driver);
 	ring_fini(&side->ring, &side->conf);
 	free(side->traffic.buffers);
 	close(side->traffic.bell.fd);

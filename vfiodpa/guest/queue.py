@@ -1,4 +1,4 @@
-"""The driver's side of one virtqueue: csrc/split_driver.h with a Python face.
+"""The driver's side of one virtqueue: csrc/driver.h with a Python face.
 
     queue.add(readable=[(gpa, 76)], cookie="ping")
     queue.publish()
@@ -117,8 +117,8 @@ class DriverQueue:
             conf.table_len = TABLE_LENGTH
             conf.tables_gpa = self._area(self.size * TABLE_LENGTH * 16, 16)
             conf.tables = self.memory.pointer(conf.tables_gpa)
-        native = ffi.new("struct vdp_split_driver **")
-        check(lib.vdp_split_driver_init(native, conf), f"cannot set up queue {self.index}")
+        native = ffi.new("struct vdp_driver **")
+        check(lib.vdp_driver_init(native, conf), f"cannot set up queue {self.index}")
         self._native = native[0]
 
     def _area(self, size: int, align: int) -> Gpa:
@@ -130,7 +130,7 @@ class DriverQueue:
 
     @property
     def native(self) -> Any:
-        """``struct vdp_split_driver *`` for C threads; raises ``StateError`` once closed."""
+        """``struct vdp_driver *`` for C threads; raises ``StateError`` once closed."""
         if self._native == ffi.NULL:
             raise StateError(f"queue {self.index} is closed")
         return self._native
@@ -139,7 +139,7 @@ class DriverQueue:
     def state(self) -> Any:
         """``struct vdp_driver_state``: indices, free descriptors, chains on the way, fault."""
         state = ffi.new("struct vdp_driver_state *")
-        lib.vdp_split_driver_state(self.native, state)
+        lib.vdp_driver_state(self.native, state)
         return state
 
     @property
@@ -213,7 +213,7 @@ class DriverQueue:
         self._check_idle()
         chain = [(gpa, size, 0) for gpa, size in readable] + [(gpa, size, 1) for gpa, size in writable]
         bufs = ffi.new("struct vdp_buf[]", chain)
-        head = int(lib.vdp_split_driver_add(self.native, bufs, len(chain), 0))
+        head = int(lib.vdp_driver_add(self.native, bufs, len(chain), 0))
         if head < 0 and chain:
             raise LimitError(f"queue {self.index}: {len(chain)} descriptors needed, {self.free} free")
         check(head, f"queue {self.index}: an empty chain")
@@ -222,11 +222,11 @@ class DriverQueue:
 
     def publish(self) -> int:
         """Make the added chains available; returns how many."""
-        return int(lib.vdp_split_driver_publish(self.native))
+        return int(lib.vdp_driver_publish(self.native))
 
     def kick(self, *, force: bool = False) -> bool:
         """Notify the device if it wants to know (or ``force``); returns whether it was notified."""
-        wanted = bool(lib.vdp_split_driver_must_kick(self.native))
+        wanted = bool(lib.vdp_driver_must_kick(self.native))
         if not (wanted or force):
             return False
         if self.ring_bell is None:
@@ -245,7 +245,7 @@ class DriverQueue:
         """Take one used chain; raises ``DeviceError`` when the device broke the ring's rules."""
         self._check_idle()
         used = ffi.new("struct vdp_used *")
-        got = lib.vdp_split_driver_pop(self.native, used, 1)
+        got = lib.vdp_driver_pop(self.native, used, 1)
         if got < 0:
             state = self.state
             text = FAULT_TEXT[Fault(state.fault)].format(state.fault_detail)
@@ -263,7 +263,7 @@ class DriverQueue:
         """
         end = time.monotonic() + timeout
         while True:
-            lib.vdp_split_driver_want_calls(self.native, 0)
+            lib.vdp_driver_want_calls(self.native, 0)
             used = self.pop()
             if used:
                 return used
@@ -281,15 +281,15 @@ class DriverQueue:
     def calls(self, wanted: bool) -> None:
         """Ask the device to notify us of used chains, or not to."""
         if wanted:
-            lib.vdp_split_driver_want_calls(self.native, 0)
+            lib.vdp_driver_want_calls(self.native, 0)
         else:
-            lib.vdp_split_driver_no_calls(self.native)
+            lib.vdp_driver_no_calls(self.native)
 
     def close(self) -> None:
         """Free the ring; the device must not use it any more. Harmless when already closed."""
         self.release()
         if self._native != ffi.NULL:
-            lib.vdp_split_driver_fini(self._native)
+            lib.vdp_driver_fini(self._native)
             self._native = ffi.NULL
         while self._areas:
             self.memory.free(self._areas.pop())

@@ -36,6 +36,8 @@ OFFERED = (
     | Feature.VERSION_1
     | Feature.ACCESS_PLATFORM
     | Feature.ORDER_PLATFORM
+    | Feature.RING_PACKED
+    | Feature.IN_ORDER
     | Feature.RING_RESET
 )
 
@@ -104,8 +106,10 @@ class SoftOptions:
     @property
     def features(self) -> Feature:
         """The features offered to the driver."""
-        resets = self.reset and self.model is not Model.IFCVF
-        return OFFERED & ~self.off & ~(NONE if resets else Feature.RING_RESET)
+        lacking = NONE if self.reset else Feature.RING_RESET
+        if self.model is Model.IFCVF:
+            lacking |= Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER
+        return OFFERED & ~self.off & ~lacking
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

@@ -11,6 +11,8 @@ from ..layout import Layout, le16, le32, le64
 
 MAX_QUEUE_SIZE = 32768
 SPLIT_ALIGN = (16, 2, 4)  # descriptor table, available ring, used ring (2.7)
+PACKED_INDEX = 0x7FFF  # of a position: the descriptor; bit 15 is the wrap counter
+PACKED_START = 0x8000  # descriptor 0 with wrap counter 1: where a packed queue begins (2.8.1)
 PACKED_ALIGN = (16, 4, 4)  # descriptor ring, driver area, device area (2.8)
 
 
@@ -76,6 +78,11 @@ def split_sizes(size: int) -> tuple[int, int, int]:
 def packed_sizes(size: int) -> tuple[int, int, int]:
     """Bytes of descriptor ring, driver area and device area of a packed queue of ``size`` (2.8)."""
     return 16 * size, 4, 4
+
+
+def packed_size_ok(size: int) -> bool:
+    """A packed queue has any size up to 32768 (2.8.10.1)."""
+    return 0 < size <= MAX_QUEUE_SIZE
 
 
 def split_size_ok(size: int) -> bool:
