@@ -74,8 +74,9 @@ class Nic:
 
     def to_features_ok(self, features: int | None = None) -> bool:
         self.to_driver()
-        # With everything that is offered; rings are split unless a test wants them packed.
-        self.write_features(self.offered() & ~Feature.RING_PACKED if features is None else features)
+        # With everything that is offered; rings are split and doorbells short unless a test wants it otherwise.
+        usual = self.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA)
+        self.write_features(usual if features is None else features)
         self.common.device_status |= S.FEATURES_OK
         return bool(self.common.device_status & S.FEATURES_OK)
 

@@ -38,6 +38,7 @@ OFFERED = (
     | Feature.ORDER_PLATFORM
     | Feature.RING_PACKED
     | Feature.IN_ORDER
+    | Feature.NOTIFICATION_DATA
     | Feature.RING_RESET
 )
 
@@ -108,7 +109,7 @@ class SoftOptions:
         """The features offered to the driver."""
         lacking = NONE if self.reset else Feature.RING_RESET
         if self.model is Model.IFCVF:
-            lacking |= Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER
+            lacking |= Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER | Feature.NOTIFICATION_DATA
         return OFFERED & ~self.off & ~lacking
 
 
