@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ Answer = Callable[[str], None]  # gets why not, empty when accepted
 
 REFUSED = "the front end refused the page (QEMU takes it with page-per-vq=on)"
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL  # the front end shares the open file and can make it blocking
+_INT = struct.Struct("i")
 _REPLY = Header.size + U64.size
 _NOTIFIER = BackendRequest.VRING_HOST_NOTIFIER_MSG
 
@@ -183,8 +185,8 @@ class BackendChannel:
 
     def _send_first(self) -> None:
         request = self._unsent[0]
-        fds = [request.fd] if request.fd >= 0 else []
-        sent = socket.send_fds(self._sock, [request.data], fds, _FLAGS)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _INT.pack(request.fd))] if request.fd >= 0 else []
+        sent = self._sock.sendmsg([request.data], rights, _FLAGS)  # socket.send_fds drops its flags
         self._rest = request.data[sent:]
         self._unsent.popleft()
         request.close()
