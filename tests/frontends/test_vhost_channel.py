@@ -37,6 +37,7 @@ B = BackendRequest
 R = Request
 Warnings = Callable[[], list[str]]
 TX = 1
+SHARES = 600  # more than a socket takes
 SIZE = Header.size + VringArea.size
 OFFSET = 3 * PAGE_SIZE
 
@@ -339,10 +340,10 @@ def test_an_answer_in_time_stops_the_clock(hasty: Channel, backend: SharingBacke
 def fill(channel: Channel, backend: SharingBackend) -> int:
     """Share until the socket takes no more; returns how often."""
     channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    for count in range(3000):
+    for count in range(SHARES):
         backend.share(count % 2)
     settle(channel.peer.loop)
-    return 3000
+    return SHARES
 
 
 def test_a_full_socket_does_not_block(hasty: Channel, backend: SharingBackend) -> None:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 Answer = Callable[[str], None]  # gets why not, empty when accepted
 
 REFUSED = "the front end refused the page (QEMU takes it with page-per-vq=on)"
+_CLOSED = "the front end closed it"
 _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL  # the front end shares the open file and can make it blocking
 _INT = struct.Struct("i")
 _REPLY = Header.size + U64.size
@@ -140,6 +141,8 @@ class BackendChannel:
             step()
         except VfiodpaError as error:
             self._lose(str(error))
+        except ConnectionError:
+            self._lose(_CLOSED, logging.INFO)
         except OSError as error:
             self._lose(f"the socket failed ({errno_name(error.errno or 0)})")
 
@@ -204,7 +207,7 @@ class BackendChannel:
         except BlockingIOError:
             return
         if not data:
-            self._lose("the front end closed it", logging.INFO)
+            self._lose(_CLOSED, logging.INFO)
             return
         self._input += data
         if len(self._input) >= Header.size:
