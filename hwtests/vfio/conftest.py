@@ -12,8 +12,8 @@ import pytest
 from hwtests.device.dma_faults import FaultLog
 from hwtests.vfio.binding import driver_of
 from vfiodpa.pci.address import is_address
-from vfiodpa.pci.sysfs import SysfsFunction
 from vfiodpa.vfio.choice import iommufd_obstacle
+from vfiodpa.vfio.nodes import read_function
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -33,7 +33,7 @@ def bdf(request: pytest.FixtureRequest) -> str:
 def iommu(request: pytest.FixtureRequest, bdf: str) -> str:
     """Both ways to the IOMMU, where the kernel has them."""
     kind: str = request.param
-    obstacle = iommufd_obstacle(SysfsFunction(bdf)) if kind == "iommufd" else None
+    obstacle = iommufd_obstacle(read_function(bdf)) if kind == "iommufd" else None
     if obstacle:
         pytest.skip(f"no iommufd here: {obstacle.what}")
     return kind

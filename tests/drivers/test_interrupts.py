@@ -90,7 +90,9 @@ def test_who_gets_which_vector(vectors: int, config: int, queues: list[int]) -> 
     [
         (0, "no MSI-X vectors: nobody can be notified"),
         (1, "1 MSI-X vector: all share it, relayed by a thread"),
+        (2, "2 MSI-X vectors: queues 0 1 2 3 share one, relayed by a thread"),
         (3, "3 MSI-X vectors: queues 0 2, 1 3 share one each, relayed by a thread"),
+        (4, "4 MSI-X vectors: queues 0 3 share one, relayed by a thread"),
         (5, "an MSI-X vector for each queue and one for configuration changes"),
     ],
 )

@@ -42,8 +42,11 @@ class Interrupts:
             return "an MSI-X vector for each queue and one for configuration changes"
         if self.vectors == 1:
             return "1 MSI-X vector: all share it, relayed by a thread"
-        groups = [" ".join(str(q) for q in range(first, queues, self.vectors - 1)) for first in range(self.vectors - 1)]
-        return f"{self.vectors} MSI-X vectors: queues {', '.join(groups)} share one each, relayed by a thread"
+        step = self.vectors - 1
+        groups = [range(first, queues, step) for first in range(step) if first + step < queues]
+        listed = ", ".join(" ".join(map(str, group)) for group in groups)
+        share = "share one each" if len(groups) > 1 else "share one"
+        return f"{self.vectors} MSI-X vectors: queues {listed} {share}, relayed by a thread"
 
     def set(self, user: int, fd: int | None) -> None:
         """Attach or detach a user's eventfd; other users are not disturbed. Raises ``Unsupported`` without vectors."""
