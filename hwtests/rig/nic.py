@@ -14,7 +14,8 @@ class Nic:
     NICs of the same ``wire`` hear each other; without one, a NIC's frames go nowhere but into its capture file.
     ``hotplug`` puts it behind a root port, from which it can be unplugged (``device_del`` of ``nic0``, …).
     ``twin`` makes it the second function of the device of the NIC before it: both are in one IOMMU group.
-    ``vectors``: MSI-X vectors; without a number, one for each queue and one for configuration changes. ``mtu``: offered.
+    ``vectors``: MSI-X vectors; without a number, one for each queue and one for configuration changes.
+    ``mtu``: the MTU that it offers.
     """
 
     vfio: bool = True

@@ -72,3 +72,8 @@ def test_never_for_guests(bound_unsafely: str, directory: Path) -> None:
 def test_shown_when_asked_for(bound_unsafely: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", bound_unsafely, "--unsafe-noiommu"]) == ExitCode.DONE
     assert "noiommu (there is no IOMMU" in capsys.readouterr().out
+
+
+def test_registers_are_dumped_when_asked_for(bound_unsafely: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["regs", "dump", bound_unsafely, "--unsafe-noiommu"]) == ExitCode.DONE
+    assert "device_status" in capsys.readouterr().out

@@ -173,7 +173,7 @@ def rows(mine: View, kernel: View) -> list[tuple[str, str, str, str]]:
         (f"guest gets {names(bit)[0]}", _yes(bit & mine.guest), _yes(bit & kernel.guest), why[bit]) for bit in differ
     ]
     fields = sorted(mine.config.keys() | kernel.config.keys())
-    found += [(name, str(mine.config.get(name, "")), str(kernel.config.get(name, "")), "") for name in fields]
+    found += [(name, _field(mine.config.get(name)), _field(kernel.config.get(name)), "") for name in fields]
     control = "the control queue stays with the front end" if mine.queues != kernel.queues else ""
     found.append(("queues", str(mine.queues), str(kernel.queues), control))
     found.append(("queue size", str(mine.queue_size), str(kernel.queue_size), ""))
@@ -182,6 +182,10 @@ def rows(mine: View, kernel: View) -> list[tuple[str, str, str, str]]:
 
 def _mask(features: Feature) -> str:
     return f"{int(features):#x}"
+
+
+def _field(value: int | list[int] | None) -> str:
+    return bytes(value).hex(":") if isinstance(value, list) else "" if value is None else str(value)
 
 
 def _yes(bit: int) -> str:
