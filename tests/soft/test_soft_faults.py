@@ -138,6 +138,8 @@ def test_a_wedged_device_is_cured_by_a_function_reset(rig: Callable[[str], FastR
     assert one.nic.status == 0
     one.start()
     assert one.nic.status & DeviceStatus.DRIVER_OK
+    one.nic.suspend()
+    assert one.nic.stats()["function_resets"] == 1
 
 
 def test_a_wedged_device_can_be_opened() -> None:
