@@ -12,6 +12,7 @@ import pytest
 
 from hwtests.vfio.binding import bound
 from hwtests.vfio.child import Child, in_child
+from hwtests.vfio.server import Server
 from vfiodpa.errors import ExitCode, LimitError, NoDevice, Unsupported, VfiodpaError
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.vfio import memlock
@@ -43,6 +44,13 @@ def test_not_bound(bdf: str, driver: str, text: str) -> None:
     assert error.exit_code == ExitCode.NO_DEVICE
     with VfioFunction(bdf) as function:  # and back
         assert function.name == bdf
+
+
+@pytest.mark.parametrize("driver", ["virtio-pci", ""])
+def test_serve_refuses_what_is_not_bound(bdf: str, driver: str, directory: Path) -> None:
+    with bound(bdf, driver), Server(bdf, "auto", directory / "s") as server:
+        assert server.status() == ExitCode.NO_DEVICE
+        assert not server.socket.exists()
 
 
 @pytest.mark.parametrize("holder", ["iommufd", "type1"])
