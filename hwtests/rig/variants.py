@@ -21,11 +21,11 @@ class Wanted(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Arguments of one pytest run in the machine. ``seconds``: when it is ended."""
+    """Arguments of one pytest run in the machine. ``seconds``: when it is ended, several times what it takes."""
 
     name: str
     arguments: Sequence[str]
-    seconds: int = 240
+    seconds: int = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def wired(**nic: Any) -> tuple[Nic, Nic]:
     return Nic(wire=0, **nic), Nic(vfio=False, wire=0)
 
 
-def suite(room: str, *more: str, seconds: int = 240) -> Suite:
+def suite(room: str, *more: str, seconds: int = 600) -> Suite:
     """Tests of ``hwtests/room`` on ``FIRST``."""
     return Suite(name=room, arguments=[f"hwtests/{room}", "--device", FIRST, "--peer", PEER, *more], seconds=seconds)
 
@@ -73,7 +73,7 @@ VARIANTS = [
     Variant(
         name="split",
         machine=Machine(nics=(*wired(), *EXTRA), hugepages=200),
-        suites=[suite("device"), LADDER, suite("vfio", seconds=600), suite("pci")],
+        suites=[suite("device"), LADDER, suite("vfio", seconds=1200), suite("pci")],
     ),
     Variant(
         name="packed-39bit",
