@@ -51,7 +51,17 @@ def _busybox() -> Path:
 class LinuxGuest(Program):
     """A running guest that takes one command a line on its serial port and answers each with one line of JSON."""
 
-    def __init__(self, socket: Path, log: Path, kernel_directory: Path, ramdisk: Path, *, packed: bool = False) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        log: Path,
+        kernel_directory: Path,
+        ramdisk: Path,
+        *,
+        page_per_vq: bool = False,
+        packed: bool = False,
+    ) -> None:
+        """``page_per_vq``: QEMU's own condition for taking a doorbell page from the back end."""
         self.monitor = log.with_suffix(".qmp")  # a Unix socket
         memory = "256M"
         machine = ["-machine", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", memory]
@@ -65,8 +75,8 @@ class LinuxGuest(Program):
         nic = ["-chardev", f"socket,id=vhost,path={socket}", "-netdev", "vhost-user,id=net,chardev=vhost"]
         # vectors=0: QEMU 7.2 without KVM crashes when a vhost-user NIC uses MSI-X (a null irqfd table, in
         # msix_set_vector_notifiers); the back end sees the same call eventfds with a pin interrupt.
-        rings = "on" if packed else "off"
-        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,packed={rings}"]
+        rings, pages = ("on" if packed else "off"), ("on" if page_per_vq else "off")
+        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,packed={rings},page-per-vq={pages}"]
         super().__init__(["qemu-system-x86_64", *machine, *boot, *nic], log)
         self._mark = 0
         with self.kill_on_error():
