@@ -13,7 +13,13 @@
 struct vdp_frame {
 	const uint8_t *data;
 	uint32_t length;
-	uint16_t head; /* of the chain that it came in */
+	uint16_t id; /* of the buffer that it came in */
+};
+
+/* A receive buffer about to be used. */
+struct vdp_taken {
+	uint32_t length;
+	uint16_t at, id;
 };
 
 /*
@@ -23,27 +29,48 @@ struct vdp_frame {
 struct vdp_scratch {
 	uint8_t header[VDP_NET_HDR];
 	struct vdp_piece src[VDP_CHAIN_MAX + 1], dst[VDP_CHAIN_MAX];
+	struct vdp_taken taken[VDP_CHAIN_MAX / VDP_NET_HDR + 1];
 };
 
-/* The frames at the front of a transmit queue that are one plain descriptor each; not yet used. */
-uint32_t vdp_net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST]);
-/* Give the chains of n peeked frames back. */
-void vdp_net_done(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n);
+/* The data path over one layout of the ring: which one is known when features are, not for each frame. */
+struct vdp_net {
+	bool (*size_ok)(const struct vdp_queue_conf *conf);
+	/*
+	 * Find the ring's parts through the IOMMU. Returns false when one is unmapped or unaligned; with
+	 * report set that is also recorded, as a fault and as the error.
+	 */
+	bool (*attach)(struct vdp_ring *q, const struct vdp_queue_conf *conf, bool report);
+	/* Did the driver offer buffers that we have not seen yet? */
+	bool (*moved)(const struct vdp_ring *q);
+	/*
+	 * Ask for a notification of buffers beyond those seen, or for none. After "on" a full fence must
+	 * come, and another look with moved. Ref: 2.7.10, 2.8.14
+	 */
+	void (*notify)(struct vdp_ring *q, bool on);
+	/* How many buffers wait, if there are less than want. */
+	uint16_t (*available)(struct vdp_ring *q, uint16_t want);
 
-/* The chain at the front, of any shape: its frame into scratch->src from [1] on. 1, 0 (none), -1 (error). */
-int vdp_net_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, struct vdp_chain *chain);
+	/* The frames at the front of a transmit queue that are one plain descriptor each; not yet used. */
+	uint32_t (*peek)(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST]);
+	/* Give the chains of n peeked frames back. */
+	void (*done)(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n);
+	/* The chain at the front, of any shape: its frame into scratch->src from [1] on. 1, 0 (none), -1
+	 * (error). */
+	int (*peek_chain)(struct vdp_queue *tx, struct vdp_scratch *scratch, struct vdp_chain *chain);
+	void (*done_chain)(struct vdp_queue *tx, const struct vdp_chain *chain);
+	/*
+	 * Put frames into receive buffers; those that find none are dropped and counted. Returns how many
+	 * were received: fewer than n also when the ring is in error.
+	 */
+	uint32_t (*deliver)(struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch,
+	    const struct vdp_frame *frames, uint32_t n);
+	/* The same with the one frame in scratch->src from [1] on. */
+	uint32_t (*deliver_pieces)(
+	    struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t length);
+	/* Publish what was used, and notify. Either may be NULL. */
+	void (*flush)(struct vdp_queue *rx, struct vdp_queue *tx);
+};
 
-/*
- * Put frames into receive buffers; those that find none are dropped and counted. Returns how many were
- * received: fewer than n also when the ring is in error.
- */
-uint32_t vdp_net_deliver(struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch,
-    const struct vdp_frame *frames, uint32_t n);
-/* The same with the one frame in scratch->src from [1] on. */
-uint32_t vdp_net_deliver_pieces(
-    struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t length);
-
-/* Make what was used in a poll known, and interrupt for it. Either may be NULL. */
-void vdp_net_flush(struct vdp_queue *rx, struct vdp_queue *tx);
+extern const struct vdp_net vdp_net_split, vdp_net_packed;
 
 #endif

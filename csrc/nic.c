@@ -13,6 +13,8 @@
 #define NIC_F_MRG_RXBUF     (1ull << 15)
 #define NIC_F_INDIRECT_DESC (1ull << 28)
 #define NIC_F_EVENT_IDX     (1ull << 29)
+#define NIC_F_PACKED        (1ull << 34)
+#define NIC_F_IN_ORDER      (1ull << 35)
 
 #define NIC_GENERATE_SLOTS_BYTES 2048u /* up to this size, frames are made a burst at a time */
 
@@ -36,7 +38,7 @@ static bool nic_conf_valid(const struct vdp_nic_conf *conf)
 static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
 {
 	struct vdp_queue *queue = nic->queues + i;
-	struct vdp_split *ring = &queue->ring;
+	struct vdp_ring *ring = &queue->ring;
 
 	queue->call_fd = queue->kick_fd = queue->doorbell_fd = -1;
 	ring->index = i;
@@ -98,6 +100,7 @@ static int nic_init_parts(struct vdp_nic *nic)
 	nic->config_call_fd = -1;
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
+	nic->net = &vdp_net_split;
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
 	nic->scratch = malloc(sizeof(*nic->scratch));
 	nic->inject = calloc(1, sizeof(*nic->inject));
@@ -157,9 +160,10 @@ static void nic_attach(struct vdp_nic *nic)
 		struct vdp_queue *queue = nic->queues + i;
 
 		queue->ring.dma = nic->dma;
+		queue->ring.batch = (nic->features & NIC_F_IN_ORDER) && queue->ring.flags != VDP_DESC_WRITE;
 		queue->ring.event_idx = nic->features & NIC_F_EVENT_IDX;
 		queue->ring.indirect_ok = nic->features & NIC_F_INDIRECT_DESC;
-		queue->live = queue->enabled && vdp_split_attach(&queue->ring, &queue->conf, false);
+		queue->live = queue->enabled && nic->net->attach(&queue->ring, &queue->conf, false);
 	}
 }
 
@@ -178,6 +182,7 @@ void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
 {
 	nic->features = features;
 	nic->mergeable = features & NIC_F_MRG_RXBUF;
+	nic->net = features & NIC_F_PACKED ? &vdp_net_packed : &vdp_net_split;
 	nic_attach(nic);
 }
 
@@ -225,18 +230,17 @@ void vdp_nic_reset(struct vdp_nic *nic)
 int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t index, const struct vdp_queue_conf *conf)
 {
 	struct vdp_queue *queue = nic_queue(nic, index);
-	uint16_t size = conf->size;
 
-	if (!queue || size == 0 || size > VDP_SPLIT_MAX_SIZE || (size & (size - 1)))
+	if (!queue || !nic->net->size_ok(conf))
 		return -EINVAL;
 	if (queue->enabled)
 		return -EBUSY;
 	queue->conf = *conf;
 	queue->enabled = true;
-	queue->ring.size = size;
-	queue->ring.mask = (uint16_t)(size - 1);
+	queue->ring.size = conf->size;
+	queue->ring.mask = (uint16_t)(conf->size - 1);
 	queue->ring.next = queue->ring.seen = queue->ring.published = conf->last_avail;
-	queue->live = vdp_split_attach(&queue->ring, &queue->conf, false);
+	queue->live = nic->net->attach(&queue->ring, &queue->conf, false);
 	nic->pairs[index / 2].rx_starved = false;
 	return 0;
 }

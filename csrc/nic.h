@@ -30,7 +30,7 @@ struct vdp_nic_conf {
 struct vdp_queue_conf {
 	uint64_t desc, driver, device; /* iova of the ring's parts */
 	uint16_t size;
-	uint16_t last_avail; /* where to start */
+	uint16_t last_avail; /* where to start; of a packed ring with the wrap counter in bit 15 */
 };
 
 /* Single writer: the queue's worker. Python reads it as numpy (vfiodpa/soft/stats.py has the twin). */
@@ -61,6 +61,7 @@ enum vdp_nic_error_code {
 	VDP_NIC_DMA_FAULT,    /* the IOMMU stopped an access: see the faults */
 	VDP_NIC_MEMORY_GONE,  /* SIGBUS: the guest's memory was truncated */
 	VDP_NIC_BAD_RING,     /* a part of the ring is not aligned */
+	VDP_NIC_BAD_WRAP,     /* a chain runs into descriptors that are not available (packed) */
 };
 
 struct vdp_nic_error {
@@ -98,7 +99,7 @@ void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end);
  */
 int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t queue, const struct vdp_queue_conf *conf);
 void vdp_nic_queue_disable(struct vdp_nic *nic, uint32_t queue);   /* [paused] queue reset */
-uint16_t vdp_nic_queue_avail(struct vdp_nic *nic, uint32_t queue); /* [paused] next avail entry to take */
+uint16_t vdp_nic_queue_avail(struct vdp_nic *nic, uint32_t queue); /* [paused] next to take, as last_avail */
 
 /*
  * [paused] -1 takes one away. Must be eventfds, O_NONBLOCK. Call fds are borrowed: take them away before

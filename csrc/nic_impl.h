@@ -41,7 +41,8 @@ struct vdp_nic {
 	/* The worker's, and control's while paused. */
 	struct vdp_nic_conf conf;
 	const struct vdp_port_ops *port;
-	struct vdp_dma *dma; /* borrowed */
+	const struct vdp_net *net; /* by the layout of the rings */
+	struct vdp_dma *dma;       /* borrowed */
 	uint64_t dma_generation;
 	uint64_t features;
 	uint32_t active_pairs;
@@ -87,7 +88,7 @@ static inline bool vdp_nic_usable(struct vdp_nic *nic, struct vdp_queue *queue)
 	if (VDP_LIKELY(queue->live))
 		return true;
 	if (queue->enabled && nic->error.code == VDP_NIC_OK)
-		vdp_split_attach(&queue->ring, &queue->conf, true);
+		nic->net->attach(&queue->ring, &queue->conf, true);
 	return false;
 }
 

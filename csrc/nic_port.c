@@ -7,17 +7,16 @@
 static uint32_t port_move_chain(struct vdp_nic *nic, struct vdp_queue *tx, struct vdp_queue *rx)
 {
 	struct vdp_chain chain;
-	struct vdp_frame frame;
+	uint32_t length;
 
-	if (vdp_net_peek_chain(tx, nic->scratch, &chain) <= 0)
+	if (nic->net->peek_chain(tx, nic->scratch, &chain) <= 0)
 		return 0;
-	frame.head = chain.head;
-	frame.length = (uint32_t)chain.length - VDP_NET_HDR;
+	length = (uint32_t)chain.length - VDP_NET_HDR;
 	if (rx) {
 		nic->serving = rx->ring.index;
-		vdp_net_deliver_pieces(rx, nic->mergeable, nic->scratch, frame.length);
+		nic->net->deliver_pieces(rx, nic->mergeable, nic->scratch, length);
 	}
-	vdp_net_done(tx, &frame, 1);
+	nic->net->done_chain(tx, &chain);
 	return 1;
 }
 
@@ -28,15 +27,15 @@ static uint32_t port_move(struct vdp_nic *nic, struct vdp_queue *tx, struct vdp_
 	uint32_t n;
 
 	nic->serving = tx->ring.index;
-	n = vdp_net_peek(tx, frames);
+	n = nic->net->peek(tx, frames);
 	if (n == 0)
 		return port_move_chain(nic, tx, rx);
 	if (rx) {
 		nic->serving = rx->ring.index;
-		vdp_net_deliver(rx, nic->mergeable, nic->scratch, frames, n);
+		nic->net->deliver(rx, nic->mergeable, nic->scratch, frames, n);
 		nic->serving = tx->ring.index;
 	}
-	vdp_net_done(tx, frames, n);
+	nic->net->done(tx, frames, n);
 	return n;
 }
 
@@ -55,7 +54,7 @@ static uint32_t echo_poll(struct vdp_nic *nic, struct vdp_pair *pair)
 		return n;
 	if (!rx)
 		vdp_count(&pair->rx->stats.dropped, n);
-	vdp_net_flush(rx, pair->tx);
+	nic->net->flush(rx, pair->tx);
 	return n;
 }
 
@@ -66,8 +65,8 @@ static void echo_inject(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t len
 		return;
 	}
 	nic->serving = pair->rx->ring.index;
-	if (vdp_net_deliver_pieces(pair->rx, nic->mergeable, nic->scratch, length))
-		vdp_net_flush(pair->rx, NULL);
+	if (nic->net->deliver_pieces(pair->rx, nic->mergeable, nic->scratch, length))
+		nic->net->flush(pair->rx, NULL);
 }
 
 static uint32_t discard_poll(struct vdp_nic *nic, struct vdp_pair *pair)
@@ -78,7 +77,7 @@ static uint32_t discard_poll(struct vdp_nic *nic, struct vdp_pair *pair)
 		return 0;
 	n = port_move(nic, pair->tx, NULL);
 	if (n > 0 && nic->error.code == VDP_NIC_OK)
-		vdp_net_flush(NULL, pair->tx);
+		nic->net->flush(NULL, pair->tx);
 	return n;
 }
 
@@ -111,21 +110,21 @@ static void generate_stamp(struct vdp_nic *nic, struct vdp_pair *pair, struct vd
 
 static uint32_t generate_receive(struct vdp_nic *nic, struct vdp_pair *pair)
 {
-	struct vdp_split *ring = &pair->rx->ring;
+	struct vdp_ring *ring = &pair->rx->ring;
 	struct vdp_frame frames[VDP_BURST];
 	uint32_t due, available, n;
 
 	nic->serving = ring->index;
-	if (pair->rx_starved && !vdp_split_moved(ring))
+	if (pair->rx_starved && !nic->net->moved(ring))
 		return 0;
 	due = generate_due(nic, pair, nic->generated_slots);
 	if (due == 0)
 		return 0;
 	/* A frame without a buffer is not made, so it is not lost either: the wire waits for the driver. */
-	available = vdp_split_available(ring, (uint16_t)due);
+	available = nic->net->available(ring, (uint16_t)due);
 	n = due < available ? due : available;
 	generate_stamp(nic, pair, frames, n);
-	n = vdp_net_deliver(pair->rx, nic->mergeable, nic->scratch, frames, n);
+	n = nic->net->deliver(pair->rx, nic->mergeable, nic->scratch, frames, n);
 	pair->rx_starved = n < due;
 	pair->sequence += n;
 	if (nic->conf.generate_pps)
@@ -146,7 +145,7 @@ static uint32_t generate_poll(struct vdp_nic *nic, struct vdp_pair *pair)
 	if (rx && nic->error.code == VDP_NIC_OK)
 		n += generate_receive(nic, pair);
 	if (nic->error.code == VDP_NIC_OK)
-		vdp_net_flush(rx, tx);
+		nic->net->flush(rx, tx);
 	return n;
 }
 

@@ -70,7 +70,7 @@ static void worker_mind_kick(struct vdp_nic *nic, struct vdp_queue *queue, bool 
 	if (!queue->live)
 		return;
 	nic->serving = queue->ring.index;
-	vdp_split_notify(&queue->ring, on);
+	nic->net->notify(&queue->ring, on);
 }
 
 /* Ask the driver for notifications, or not. Receive buffers matter only to a port that waits for them. */
@@ -104,7 +104,7 @@ static bool worker_waiting(struct vdp_nic *nic, struct vdp_queue *queue)
 	if (!queue->live)
 		return false;
 	nic->serving = queue->ring.index;
-	return vdp_split_moved(&queue->ring);
+	return nic->net->moved(&queue->ring);
 }
 
 /* Is there something to do now, or (in *due_ns) at a later time? */
@@ -201,7 +201,7 @@ static void *worker_main(void *arg)
 	struct vdp_nic *nic = arg;
 
 	if (sigsetjmp(*vdp_guard_arm(), 0)) {
-		vdp_split_fail(&nic->queues[nic->serving].ring, VDP_NIC_MEMORY_GONE, 0);
+		vdp_ring_fail(&nic->queues[nic->serving].ring, VDP_NIC_MEMORY_GONE, 0);
 		worker_report(nic);
 	}
 	while (!__atomic_load_n(&nic->stop, __ATOMIC_RELAXED)) {

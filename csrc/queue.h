@@ -4,8 +4,8 @@
 
 #include <unistd.h>
 
+#include "device_ring.h"
 #include "nic.h"
-#include "split_device.h"
 
 /* The worker is the only writer; the relaxed store lets others read whole values. */
 static inline void vdp_count(uint64_t *counter, uint64_t n)
@@ -14,7 +14,7 @@ static inline void vdp_count(uint64_t *counter, uint64_t n)
 }
 
 struct vdp_queue {
-	struct vdp_split ring;
+	struct vdp_ring ring;
 	bool enabled; /* by the driver */
 	bool live;    /* and its ring was found in memory */
 	int call_fd;  /* borrowed, or -1 */
@@ -24,12 +24,12 @@ struct vdp_queue {
 	struct vdp_queue_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
 } __attribute__((aligned(VDP_CACHE_LINE)));
 
-/* After vdp_split_publish and a full fence: interrupt the driver if it wants that. */
-static inline void vdp_queue_call(struct vdp_queue *queue)
+/* After what was used is published and a full fence: interrupt the driver if it wants that. */
+static inline void vdp_queue_call(struct vdp_queue *queue, bool wanted)
 {
 	uint64_t one = 1;
 
-	if (!vdp_split_wants_call(&queue->ring) || queue->call_fd < 0) {
+	if (!wanted || queue->call_fd < 0) {
 		vdp_count(&queue->stats.calls_suppressed, 1);
 		return;
 	}

@@ -1,149 +1,127 @@
-/*
- * The device's half of a split virtqueue. Ref: virtio 1.3, 2.7
- *
- * What the driver wrote is hostile: each word is loaded once, into private memory, and checked there.
- * Buffers are used in the order they were made available, so one index serves both rings.
- */
+/* The device's half of a split virtqueue. Ref: virtio 1.3, 2.7 */
 #ifndef VDP_SPLIT_DEVICE_H
 #define VDP_SPLIT_DEVICE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "device_ring.h"
 
-#include "copy.h"
-#include "cpu.h"
-#include "dirty.h"
-#include "dma_reach.h"
-#include "nic.h"
-#include "split_ring.h"
+bool vdp_split_attach(struct vdp_ring *q, const struct vdp_queue_conf *conf, bool report);
 
-struct vdp_split {
-	const struct vdp_split_desc *desc;
-	struct vdp_split_avail *avail; /* only read */
-	struct vdp_split_used *used;   /* only written */
-	uint16_t size, mask;
-	uint16_t next;              /* the entry to take next, in avail and in used */
-	uint16_t seen;              /* avail idx as last read */
-	uint16_t published;         /* used idx as the driver knows it */
-	uint16_t flags;             /* of a plain descriptor: 0 or VDP_DESC_WRITE */
-	uint32_t perm;              /* what buffers are reached with */
-	uint32_t shortest, longest; /* chain, in bytes */
-	bool event_idx, indirect_ok;
-	bool saw_indirect; /* the chain read last had a table */
-	struct vdp_dma_cache cache;
-	struct vdp_dma *dma;
-	struct vdp_dirty *log;       /* of the NIC; NULL: what is written is not logged */
-	struct vdp_nic_error *error; /* of the worker; the first stays */
-	uint32_t index;              /* of the queue */
-};
-
-/* One chain, as read into private memory. */
-struct vdp_chain {
-	uint64_t length; /* sum of its descriptors */
-	uint32_t pieces;
-	uint16_t head;
-};
-
-/*
- * Find the ring's parts through the IOMMU. Returns false when one is unmapped or unaligned; with report set
- * that is also recorded, as a fault and as the error.
- */
-bool vdp_split_attach(struct vdp_split *q, const struct vdp_queue_conf *conf, bool report);
-
-/*
- * Read the chain that lies ahead entries beyond next; nothing is consumed. Its first keep bytes are
- * translated into pieces (room for keep of them). Returns 1, 0 when the driver offered no such chain, -1 for
- * an error.
- */
 int vdp_split_read(
-    struct vdp_split *q, uint16_t ahead, uint32_t keep, struct vdp_piece *pieces, struct vdp_chain *chain);
-
-void vdp_split_fail(struct vdp_split *q, uint32_t code, uint64_t detail);
-
-/* [iova, iova + length) was written by us. */
-void vdp_split_log(struct vdp_split *q, uint64_t iova, uint32_t length);
+    struct vdp_ring *q, uint16_t at, uint32_t keep, struct vdp_piece *pieces, struct vdp_chain *chain);
 
 /* How many entries wait, at least want if there are so many. */
-static inline uint16_t vdp_split_available(struct vdp_split *q, uint16_t want)
+static inline uint16_t vdp_split_available(struct vdp_ring *q, uint16_t want)
 {
 	uint16_t n = (uint16_t)(q->seen - q->next);
 
 	if (n >= want)
 		return n;
-	q->seen = __atomic_load_n(&q->avail->idx, __ATOMIC_ACQUIRE);
+	q->seen = __atomic_load_n(&q->split.avail->idx, __ATOMIC_ACQUIRE);
 	n = (uint16_t)(q->seen - q->next);
 	if (VDP_LIKELY(n <= q->size))
 		return n;
-	vdp_split_fail(q, VDP_NIC_AVAIL_JUMP, q->seen);
+	vdp_ring_fail(q, VDP_NIC_AVAIL_JUMP, q->seen);
 	q->seen = q->next;
 	return 0;
 }
 
-static inline uint16_t vdp_split_head(const struct vdp_split *q, uint16_t ahead)
+static inline uint16_t vdp_split_ready(struct vdp_ring *q, uint16_t want)
 {
-	return __atomic_load_n(&q->avail->ring[(uint16_t)(q->next + ahead) & q->mask], __ATOMIC_RELAXED);
+	uint16_t n = vdp_split_available(q, want);
+
+	return n < want ? n : want;
 }
 
-static inline struct vdp_split_desc vdp_split_load_desc(const struct vdp_split_desc *desc)
+static inline uint16_t vdp_split_after(const struct vdp_ring *q, uint16_t at, uint32_t slots)
+{
+	(void)q;
+	return (uint16_t)(at + slots);
+}
+
+static inline uint16_t vdp_split_head(const struct vdp_ring *q, uint16_t at)
+{
+	return __atomic_load_n(&q->split.avail->ring[at & q->mask], __ATOMIC_RELAXED);
+}
+
+static inline void vdp_split_prefetch(const struct vdp_ring *q, uint16_t ahead)
+{
+	vdp_prefetch(q->split.desc + (vdp_split_head(q, (uint16_t)(q->next + ahead)) & q->mask));
+}
+
+static inline struct vdp_buffer vdp_split_buffer(const void *desc)
 {
 	const volatile uint64_t *from = (const volatile uint64_t *)desc;
 	uint64_t low = from[0], high = from[1];
 
-	return (struct vdp_split_desc){
+	return (struct vdp_buffer){
 	    .addr = low,
 	    .length = (uint32_t)high,
 	    .flags = (uint16_t)(high >> 32),
-	    .next = (uint16_t)(high >> 48),
+	    .link = (uint16_t)(high >> 48),
 	};
 }
 
-/* Write the used element ahead entries beyond next; the driver does not see it yet. */
-static inline void vdp_split_set_used(struct vdp_split *q, uint16_t ahead, uint16_t head, uint32_t length)
+/* The one descriptor of a chain that needs no more; its link is the head then. */
+static inline bool vdp_split_plain(const struct vdp_ring *q, uint16_t ahead, struct vdp_buffer *buffer)
+{
+	uint16_t head = vdp_split_head(q, (uint16_t)(q->next + ahead));
+
+	if (VDP_UNLIKELY(head >= q->size))
+		return false;
+	*buffer = vdp_split_buffer(q->split.desc + head);
+	buffer->link = head;
+	return buffer->flags == q->flags;
+}
+
+/* Write the used element at an index; the driver does not see it yet. */
+static inline void vdp_split_put(struct vdp_ring *q, uint16_t at, uint16_t head, uint32_t length)
 {
 	uint64_t element = (uint64_t)length << 32 | head;
 
-	__builtin_memcpy(&q->used->ring[(uint16_t)(q->next + ahead) & q->mask], &element, sizeof(element));
+	__builtin_memcpy(&q->split.used->ring[at & q->mask], &element, sizeof(element));
+}
+
+/* The same for all since the last publish, with the head of the last. Ref: 2.7.9 */
+static inline void vdp_split_put_batch(struct vdp_ring *q, uint16_t head)
+{
+	vdp_split_put(q, q->published, head, 0);
 }
 
 /* Tell the driver of what was used since the last time. Returns false when that is nothing. */
-static inline bool vdp_split_publish(struct vdp_split *q)
+static inline bool vdp_split_publish(struct vdp_ring *q)
 {
 	if (q->published == q->next)
 		return false;
-	__atomic_store_n(&q->used->idx, q->next, __ATOMIC_RELEASE);
+	__atomic_store_n(&q->split.used->idx, q->next, __ATOMIC_RELEASE);
 	return true;
 }
 
-/*
- * After vdp_split_publish and a full fence: does the driver want an interrupt? Ref: 2.7.7.2
- */
-static inline bool vdp_split_wants_call(struct vdp_split *q)
+/* After vdp_split_publish and a full fence: does the driver want an interrupt? Ref: 2.7.7.2 */
+static inline bool vdp_split_wants_call(struct vdp_ring *q)
 {
+	const struct vdp_split_avail *avail = q->split.avail;
 	uint16_t old = q->published;
 
 	q->published = q->next;
 	if (q->event_idx)
 		return vdp_split_crossed(
-		    __atomic_load_n(&q->avail->ring[q->size], __ATOMIC_RELAXED), q->next, old);
-	return !(__atomic_load_n(&q->avail->flags, __ATOMIC_RELAXED) & VDP_SPLIT_NO_INTERRUPT);
+		    __atomic_load_n(&avail->ring[q->size], __ATOMIC_RELAXED), q->next, old);
+	return !(__atomic_load_n(&avail->flags, __ATOMIC_RELAXED) & VDP_SPLIT_NO_INTERRUPT);
 }
 
-/* Did the driver offer buffers that vdp_split_available has not seen yet? */
-static inline bool vdp_split_moved(const struct vdp_split *q)
+static inline bool vdp_split_moved(const struct vdp_ring *q)
 {
-	return __atomic_load_n(&q->avail->idx, __ATOMIC_RELAXED) != q->seen;
+	return __atomic_load_n(&q->split.avail->idx, __ATOMIC_RELAXED) != q->seen;
 }
 
-/*
- * Ask for a notification of buffers beyond those seen, or for none. After "on" a full fence must come, and
- * another look with vdp_split_moved. Ref: 2.7.10
- */
-static inline void vdp_split_notify(struct vdp_split *q, bool on)
+static inline void vdp_split_notify(struct vdp_ring *q, bool on)
 {
+	struct vdp_split_used *used = q->split.used;
+
 	if (!q->event_idx)
-		__atomic_store_n(&q->used->flags, on ? 0 : VDP_SPLIT_NO_NOTIFY, __ATOMIC_RELAXED);
+		__atomic_store_n(&used->flags, on ? 0 : VDP_SPLIT_NO_NOTIFY, __ATOMIC_RELAXED);
 	else if (on)
-		__atomic_store_n((uint16_t *)&q->used->ring[q->size], q->seen, __ATOMIC_RELAXED);
+		__atomic_store_n((uint16_t *)&used->ring[q->size], q->seen, __ATOMIC_RELAXED);
 }
 
 #endif

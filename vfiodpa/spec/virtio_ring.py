@@ -64,6 +64,8 @@ class EventSuppress(Layout, size=4, ref="virtio 1.3, 2.8.14"):
     flags = le16
 
 
+PACKED_START = 1 << 15  # position of a new packed ring: descriptor 0, wrap counter 1 (2.8.1)
+
 AVAIL_NO_INTERRUPT = 1  # avail.flags (2.7.6)
 USED_NO_NOTIFY = 1  # used.flags (2.7.8)
 
@@ -81,3 +83,16 @@ def packed_sizes(size: int) -> tuple[int, int, int]:
 def split_size_ok(size: int) -> bool:
     """A split queue's size is a power of two up to 32768 (2.7)."""
     return 0 < size <= MAX_QUEUE_SIZE and size & (size - 1) == 0
+
+
+def size_ok(size: int, packed: bool) -> bool:
+    """Can a queue have this size? A packed one any up to 32768 (2.8)."""
+    return 0 < size <= MAX_QUEUE_SIZE if packed else split_size_ok(size)
+
+
+def packed_base(position: int) -> int:
+    """What vhost-user calls the base of a packed ring on which both sides stand at ``position``.
+
+    Available position in bits 0 to 15, used position in bits 16 to 31, each with its wrap counter on top.
+    """
+    return position | position << 16

@@ -1,0 +1,125 @@
+/*
+ * What the device's halves of a split and of a packed virtqueue share.
+ *
+ * What the driver wrote is hostile: each word is loaded once, into private memory, and checked there.
+ * Buffers are used in the order they were made available, so one index serves both directions.
+ */
+#ifndef VDP_DEVICE_RING_H
+#define VDP_DEVICE_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "copy.h"
+#include "cpu.h"
+#include "dirty.h"
+#include "dma_reach.h"
+#include "nic.h"
+#include "packed_ring.h"
+#include "split_ring.h"
+
+_Static_assert(VDP_DESC_NEXT == VDP_PACKED_NEXT && VDP_DESC_WRITE == VDP_PACKED_WRITE &&
+		   VDP_DESC_INDIRECT == VDP_PACKED_INDIRECT,
+    "one set of flags for both");
+
+struct vdp_ring {
+	union {
+		struct {
+			const struct vdp_split_desc *desc;
+			struct vdp_split_avail *avail; /* only read */
+			struct vdp_split_used *used;   /* only written */
+		} split;
+		struct {
+			struct vdp_packed_desc *desc;
+			struct vdp_packed_event *driver; /* only read */
+			struct vdp_packed_event *device; /* only written */
+		} packed;
+	};
+	/* Free-running indices of a split ring, positions of a packed one (packed_ring.h). */
+	uint16_t next;      /* to take next, and to use next */
+	uint16_t seen;      /* the first that was not available when we looked */
+	uint16_t published; /* used up to here as the driver knows it */
+	uint16_t size, mask;
+	uint16_t flags;             /* of a plain descriptor: 0 or VDP_DESC_WRITE */
+	uint32_t perm;              /* what buffers are reached with */
+	uint32_t shortest, longest; /* chain, in bytes */
+	uint64_t held;              /* the used entry at published, which the driver may see last */
+	bool batch;                 /* one used entry tells of all since published (IN_ORDER) */
+	bool event_idx, indirect_ok;
+	bool saw_indirect; /* the chain read last had a table */
+	struct vdp_dma_cache cache;
+	struct vdp_dma *dma;
+	struct vdp_dirty *log;       /* of the NIC; NULL: what is written is not logged */
+	struct vdp_nic_error *error; /* of the worker; the first stays */
+	uint32_t index;              /* of the queue */
+};
+
+/* One chain, as read into private memory. */
+struct vdp_chain {
+	uint64_t length; /* sum of its buffers */
+	uint32_t pieces;
+	uint16_t id;    /* the driver's name for it: the head, in a split ring */
+	uint16_t slots; /* of the ring: 1 in a split one */
+};
+
+/* A buffer, whichever layout described it. */
+struct vdp_buffer {
+	uint64_t addr;
+	uint32_t length;
+	uint16_t flags;
+	uint16_t link; /* next of a split descriptor, id of a packed one */
+};
+
+void vdp_ring_fail(struct vdp_ring *q, uint32_t code, uint64_t detail);
+
+/* An access that the IOMMU stopped: a fault, and the error. Returns false. */
+bool vdp_ring_fault(struct vdp_ring *q, uint64_t iova, uint32_t length, uint32_t perm);
+
+/* [iova, iova + length) was written by us. */
+void vdp_ring_log(struct vdp_ring *q, uint64_t iova, uint32_t length);
+
+/* Find a part of the ring through the IOMMU; NULL, with report set also recorded, when that fails. */
+void *vdp_ring_part(
+    struct vdp_ring *q, uint64_t iova, uint32_t length, uint32_t align, uint32_t perm, bool report);
+
+/*
+ * Is this a table that the driver may give? With the layout's own rules (flags) checked by the caller.
+ * Records BAD_INDIRECT.
+ */
+bool vdp_ring_enter(struct vdp_ring *q, const struct vdp_buffer *table, bool allowed);
+
+/* 16 bytes of a table, which may lie across two regions. */
+bool vdp_ring_load(struct vdp_ring *q, uint64_t iova, void *desc);
+
+/* Add a buffer to the chain; only its part within keep is translated, since no more will be touched. */
+bool vdp_ring_add(struct vdp_ring *q, const struct vdp_buffer *buffer, uint32_t keep,
+    struct vdp_piece *pieces, struct vdp_chain *chain);
+
+/* The region hit last, for a loop: by value, so that it stays in registers. */
+struct vdp_window {
+	uint64_t iova, length;
+	uint8_t *host;
+};
+
+static inline struct vdp_window vdp_ring_window(const struct vdp_ring *q)
+{
+	bool right = q->cache.perm & q->perm;
+
+	return (struct vdp_window){q->cache.iova, right ? q->cache.length : 0, q->cache.host};
+}
+
+/* The whole of [iova, iova + length) in one region, or NULL. */
+static inline uint8_t *vdp_ring_reach(
+    struct vdp_ring *q, struct vdp_window *window, uint64_t iova, uint32_t length)
+{
+	uint64_t offset = iova - window->iova;
+	uint8_t *host;
+
+	if (VDP_LIKELY(offset < window->length && length <= window->length - offset))
+		return window->host + offset;
+	host = vdp_dma_reach(q->dma, &q->cache, iova, length, q->perm);
+	*window = vdp_ring_window(q);
+	return host;
+}
+
+#endif

@@ -1,0 +1,279 @@
+/*
+ * The data path (net_device.h) over one layout of the ring. Included once for each, with RING(name) naming
+ * the layout's half of a device: one source, and no question about the layout where frames are moved.
+ */
+#include "net_device.h"
+
+/* A whole descriptor inside one region, of the queue's own direction. Anything else goes by chain. */
+static inline uint8_t *net_plain(struct vdp_ring *q, struct vdp_window *window, uint32_t ahead,
+    uint32_t shortest, struct vdp_buffer *buffer)
+{
+	if (VDP_UNLIKELY(!RING(plain)(q, (uint16_t)ahead, buffer)))
+		return NULL;
+	if (VDP_UNLIKELY(buffer->length < shortest || buffer->length > q->longest))
+		return NULL;
+	return vdp_ring_reach(q, window, buffer->addr, buffer->length);
+}
+
+static uint32_t net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST])
+{
+	struct vdp_ring *q = &tx->ring;
+	struct vdp_window window = vdp_ring_window(q);
+	uint32_t n = RING(ready)(q, VDP_BURST), i;
+
+	for (i = 0; i < n; i++)
+		RING(prefetch)(q, (uint16_t)i);
+	for (i = 0; i < n; i++) {
+		struct vdp_buffer buffer;
+		uint8_t *data = net_plain(q, &window, i, VDP_NET_HDR, &buffer);
+
+		if (!data)
+			break;
+		frames[i].data = data + VDP_NET_HDR;
+		frames[i].length = buffer.length - VDP_NET_HDR;
+		frames[i].id = buffer.link;
+		vdp_prefetch(frames[i].data);
+	}
+	return i;
+}
+
+static void net_done(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n)
+{
+	struct vdp_ring *q = &tx->ring;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		bytes += frames[i].length;
+	if (q->batch)
+		RING(put_batch)(q, frames[n - 1].id);
+	else
+		for (uint32_t i = 0; i < n; i++)
+			RING(put)(q, (uint16_t)(q->next + i), frames[i].id, 0);
+	q->next = RING(after)(q, q->next, n);
+	vdp_count(&tx->stats.packets, n);
+	vdp_count(&tx->stats.bytes, bytes);
+}
+
+static int net_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, struct vdp_chain *chain)
+{
+	int rc = RING(read)(&tx->ring, tx->ring.next, VDP_CHAIN_MAX, scratch->src + 1, chain);
+	struct vdp_piece *piece = scratch->src + 1;
+	uint32_t skip = VDP_NET_HDR;
+
+	if (rc <= 0)
+		return rc;
+	/* The header may lie alone or with data, and in several pieces: empty them, the copy steps over. */
+	for (; skip > 0; piece++) {
+		uint32_t n = piece->length < skip ? piece->length : skip;
+
+		piece->addr += n;
+		piece->length -= n;
+		skip -= n;
+	}
+	if (tx->ring.saw_indirect)
+		vdp_count(&tx->stats.indirect, 1);
+	return 1;
+}
+
+static void net_done_chain(struct vdp_queue *tx, const struct vdp_chain *chain)
+{
+	struct vdp_ring *q = &tx->ring;
+
+	if (q->batch)
+		RING(put_batch)(q, chain->id);
+	else
+		RING(put)(q, q->next, chain->id, 0);
+	q->next = RING(after)(q, q->next, chain->slots);
+	vdp_count(&tx->stats.packets, 1);
+	vdp_count(&tx->stats.bytes, chain->length - VDP_NET_HDR);
+}
+
+/* Ref: 5.1.6.4.1: num_buffers is 1 unless a frame was merged; no offloads, so the rest is 0. */
+static inline void net_header(uint8_t *header, uint16_t buffers)
+{
+	uint64_t low;
+	uint32_t high, want = (uint32_t)buffers << 16;
+
+	/* Mostly it says so already: then the line stays shared with the driver's processor. */
+	__builtin_memcpy(&low, header, 8);
+	__builtin_memcpy(&high, header + 8, 4);
+	if (low == 0 && high == want)
+		return;
+	low = 0;
+	__builtin_memcpy(header, &low, 8);
+	__builtin_memcpy(header + 8, &want, 4);
+}
+
+/* As many frames as find a plain buffer that is long enough, at most to the end of the ring. */
+static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n)
+{
+	struct vdp_ring *q = &rx->ring;
+	struct vdp_window window = vdp_ring_window(q);
+	uint8_t *to[VDP_BURST];
+	uint64_t iova[VDP_BURST], bytes = 0;
+	uint32_t i;
+
+	n = RING(ready)(q, (uint16_t)n);
+	for (i = 0; i < n; i++)
+		RING(prefetch)(q, (uint16_t)i);
+	for (i = 0; i < n; i++) {
+		uint32_t need = frames[i].length + VDP_NET_HDR;
+		struct vdp_buffer buffer;
+
+		to[i] = net_plain(q, &window, i, need, &buffer);
+		if (!to[i])
+			break;
+		iova[i] = buffer.addr;
+		vdp_prefetch(to[i]);
+		vdp_prefetch_write(to[i] + VDP_NET_HDR);
+		RING(put)(q, (uint16_t)(q->next + i), buffer.link, need);
+	}
+	n = i;
+	for (i = 0; i < n; i++) {
+		net_header(to[i], 1);
+		vdp_copy(to[i] + VDP_NET_HDR, frames[i].data, frames[i].length);
+		bytes += frames[i].length;
+	}
+	/* After the write and before the driver sees it: who copies a page clears its bit first. */
+	for (i = 0; VDP_UNLIKELY(q->log) && i < n; i++)
+		vdp_ring_log(q, iova[i], frames[i].length + VDP_NET_HDR);
+	q->next = RING(after)(q, q->next, n);
+	vdp_count(&rx->stats.packets, n);
+	vdp_count(&rx->stats.bytes, bytes);
+	return n;
+}
+
+/*
+ * Buffers for need bytes: pieces in scratch->dst, chains in scratch->taken. Returns how many chains, 0 when
+ * there are too few, -1 for an error; *next is where they end.
+ */
+static int net_gather(
+    struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t need, uint16_t *next)
+{
+	struct vdp_ring *q = &rx->ring;
+	uint32_t pieces = 0, got = 0;
+	int chains = 0;
+
+	*next = q->next;
+	while (got < need) {
+		struct vdp_chain chain;
+		uint32_t left = need - got;
+		int rc;
+
+		if (chains > 0 && !mergeable)
+			return 0; /* the frame is longer than the buffer */
+		rc = RING(read)(q, *next, left, scratch->dst + pieces, &chain);
+		if (rc <= 0)
+			return rc;
+		if (q->saw_indirect)
+			vdp_count(&rx->stats.indirect, 1);
+		if (chain.length < left)
+			left = (uint32_t)chain.length;
+		scratch->taken[chains++] = (struct vdp_taken){.length = left, .at = *next, .id = chain.id};
+		*next = RING(after)(q, *next, chain.slots);
+		pieces += chain.pieces;
+		got += left;
+	}
+	return chains;
+}
+
+static void net_log_pieces(struct vdp_ring *q, const struct vdp_piece *piece, uint32_t length)
+{
+	for (; length > 0; piece++) {
+		vdp_ring_log(q, piece->iova, piece->length);
+		length -= piece->length;
+	}
+}
+
+static uint32_t net_deliver_pieces(
+    struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t length)
+{
+	struct vdp_ring *q = &rx->ring;
+	uint16_t next;
+	int chains = net_gather(rx, mergeable, scratch, length + VDP_NET_HDR, &next);
+
+	if (chains <= 0) {
+		vdp_count(&rx->stats.dropped, chains == 0);
+		return 0;
+	}
+	memset(scratch->header, 0, VDP_NET_HDR);
+	scratch->header[10] = (uint8_t)chains;
+	scratch->header[11] = (uint8_t)(chains >> 8);
+	scratch->src[0] = (struct vdp_piece){.addr = scratch->header, .length = VDP_NET_HDR};
+	vdp_copy_pieces(scratch->dst, scratch->src, length + VDP_NET_HDR);
+	if (VDP_UNLIKELY(q->log))
+		net_log_pieces(q, scratch->dst, length + VDP_NET_HDR);
+	for (int i = 0; i < chains; i++)
+		RING(put)(q, scratch->taken[i].at, scratch->taken[i].id, scratch->taken[i].length);
+	q->next = next;
+	vdp_count(&rx->stats.packets, 1);
+	vdp_count(&rx->stats.bytes, length);
+	return 1;
+}
+
+static uint32_t net_deliver(struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch,
+    const struct vdp_frame *frames, uint32_t n)
+{
+	uint32_t received = 0;
+
+	for (uint32_t i = 0; i < n && rx->ring.error->code == VDP_NIC_OK;) {
+		uint32_t plain = net_deliver_plain(rx, frames + i, n - i);
+
+		received += plain;
+		i += plain;
+		if (plain > 0)
+			continue;
+		scratch->src[1] =
+		    (struct vdp_piece){.addr = (uint8_t *)frames[i].data, .length = frames[i].length};
+		received += net_deliver_pieces(rx, mergeable, scratch, frames[i].length);
+		i++;
+	}
+	return received;
+}
+
+static void net_flush(struct vdp_queue *rx, struct vdp_queue *tx)
+{
+	bool call_rx = rx && RING(publish)(&rx->ring);
+	bool call_tx = tx && RING(publish)(&tx->ring);
+
+	if (!call_rx && !call_tx)
+		return;
+	/* What was used must be out before we look whether the driver sleeps; it does the same the other way.
+	 */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (call_rx)
+		vdp_queue_call(rx, RING(wants_call)(&rx->ring));
+	if (call_tx)
+		vdp_queue_call(tx, RING(wants_call)(&tx->ring));
+}
+
+static bool net_moved(const struct vdp_ring *q)
+{
+	return RING(moved)(q);
+}
+
+static void net_notify(struct vdp_ring *q, bool on)
+{
+	RING(notify)(q, on);
+}
+
+static uint16_t net_available(struct vdp_ring *q, uint16_t want)
+{
+	return RING(available)(q, want);
+}
+
+#define NET_OPS                                                                                              \
+	{                                                                                                    \
+	    .size_ok = size_ok,                                                                              \
+	    .attach = RING(attach),                                                                          \
+	    .moved = net_moved,                                                                              \
+	    .notify = net_notify,                                                                            \
+	    .available = net_available,                                                                      \
+	    .peek = net_peek,                                                                                \
+	    .done = net_done,                                                                                \
+	    .peek_chain = net_peek_chain,                                                                    \
+	    .done_chain = net_done_chain,                                                                    \
+	    .deliver = net_deliver,                                                                          \
+	    .deliver_pieces = net_deliver_pieces,                                                            \
+	    .flush = net_flush,                                                                              \
+	}
