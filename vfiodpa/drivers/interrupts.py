@@ -8,9 +8,9 @@ the users of a shared vector must all bring the same one. With none, nobody is n
 
 from __future__ import annotations
 
-from ..errors import Unsupported
+from ..errors import DeviceError, Unsupported
 from ..pci.function import PciFunction
-from ..spec.virtio_pci import NO_VECTOR
+from ..spec.virtio_pci import NO_VECTOR, CommonCfg
 
 CONFIG = -1  # the user of the configuration change vector; queues are users 0, 1, ...
 
@@ -36,6 +36,23 @@ class Interrupts:
             return 0 if user == CONFIG else 1 + user
         return 0 if user == CONFIG else self.vectors - 1
 
+    def map(self, common: CommonCfg, user: int) -> None:
+        """Give the selected queue, or configuration changes, its vector; read back (4.1.5.1.2)."""
+        vector = self.vector_of(user)
+        if user == CONFIG:
+            common.config_msix_vector = vector
+            answer = common.config_msix_vector
+        else:
+            common.queue_msix_vector = vector
+            answer = common.queue_msix_vector
+        if answer != vector:
+            shown = "NO_VECTOR" if answer == NO_VECTOR else str(answer)
+            raise DeviceError(
+                f"the device refused MSI-X vector {vector} for {_who(user)}",
+                device=self.function.name,
+                cause=f"it reads back {shown}",
+            )
+
     def set(self, user: int, fd: int | None) -> None:
         """Attach or detach a user's eventfd. Raises ``Unsupported`` where the vectors do not suffice."""
         vector = self.vector_of(user)
@@ -54,7 +71,7 @@ class Interrupts:
             self.set(user, None)
 
     def _check(self, user: int, fd: int, others: dict[int, int]) -> None:
-        who = "configuration changes" if user == CONFIG else f"queue {user}"
+        who = _who(user)
         if not self.vectors:
             raise Unsupported(f"no interrupt for {who}: the function has no MSI-X vectors", device=self.function.name)
         if any(other != fd for other in others.values()):
@@ -64,3 +81,7 @@ class Interrupts:
                 cause=f"with {self.vectors} MSI-X vectors it shares vector {self.vector_of(user)}, "
                 "and a vector signals one eventfd only",
             )
+
+
+def _who(user: int) -> str:
+    return "configuration changes" if user == CONFIG else f"queue {user}"

@@ -23,7 +23,15 @@ from .._native import ffi, lib
 from ..errors import DeviceError, DeviceTimeout, LimitError, StateError, UsageError, check
 from ..memory import PAGE_SIZE, Gpa
 from ..spec.features import NONE, Feature
-from ..spec.virtio_ring import MAX_QUEUE_SIZE, PACKED_ALIGN, PACKED_START, SPLIT_ALIGN, packed_sizes, size_ok, split_sizes
+from ..spec.virtio_ring import (
+    MAX_QUEUE_SIZE,
+    PACKED_ALIGN,
+    PACKED_START,
+    SPLIT_ALIGN,
+    packed_sizes,
+    size_ok,
+    split_sizes,
+)
 from .memory import GuestMemory
 
 log = logging.getLogger(__name__)
