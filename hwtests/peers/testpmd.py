@@ -129,11 +129,15 @@ def virtio_user(
     *,
     cpu: int,
     mergeable: bool,
+    packed: bool = False,
+    in_order: bool = False,
+    vectorized: bool = False,
     memory: Memory = Memory.SMALL_PAGES,
     ring: int = RING,
 ) -> Testpmd:
-    """testpmd as a guest's driver on a vhost-user socket: one queue pair, split rings of ``ring`` entries."""
-    vdev = f"net_virtio_user0,path={socket},queues=1,queue_size={ring},mrg_rxbuf={int(mergeable)},packed_vq=0"
+    """testpmd as a guest's driver on a vhost-user socket: one queue pair, rings of ``ring`` entries."""
+    vdev = f"net_virtio_user0,path={socket},queues=1,queue_size={ring},mrg_rxbuf={int(mergeable)}"
+    vdev += f",packed_vq={int(packed)},in_order={int(in_order)},vectorized={int(vectorized)}"
     peer = Testpmd(vdev, log, cpu=cpu, memory=memory, ring=ring)
     peer.wait_ready()
     return peer

@@ -38,8 +38,9 @@ MULTI: dict[str, Any] = {
 }
 
 
-def ring(avail: int = 0) -> QueueSetup:
-    return QueueSetup(256, Iova(0x1000), Iova(0x2000), Iova(0x3000), QueueState(avail))
+def ring(avail: int | None = None) -> QueueSetup:
+    state = None if avail is None else QueueState(avail)
+    return QueueSetup(256, Iova(0x1000), Iova(0x2000), Iova(0x3000), state)
 
 
 def opened(quirks: Quirks = VENDOR, **options: Any) -> tuple[FakeFunction, VirtioPci]:
@@ -129,6 +130,17 @@ def test_positions_of_packed_rings_are_not_read_after_a_reset() -> None:
     nic.negotiate(Feature.VERSION_1 | Feature.RING_PACKED)
     nic.start_queue(0, ring())
     assert nic.suspend() == {0: None}
+
+
+def test_positions_of_packed_rings_where_the_registers_hold_them() -> None:
+    quirks = replace(VENDOR, ring_state=replace(RULE, packed=True))
+    function, nic = opened(quirks, features=int(BASIC | Feature.RING_PACKED))
+    nic.negotiate(Feature.VERSION_1 | Feature.RING_PACKED)
+    assert nic.can_restore_packed
+    nic.start_queue(0, ring())
+    assert function.vendor[0x20] == RULE.encode(QueueState(0x8000))  # a first start: wrap counter 1
+    nic.start_queue(1, ring(3))
+    assert function.vendor[0x24] == RULE.encode(QueueState(3))
 
 
 def test_multiqueue_with_a_vendors_register() -> None:

@@ -33,7 +33,6 @@ def test_offer_fits_a_message() -> None:
         (F.NET_RSS_CONTEXT, "control queue"),
         (F.NET_OUT_NET_HEADER, "64 feature bits"),
         (F.ACCESS_PLATFORM, "between driver and device only"),
-        (F.RING_PACKED, "split rings only"),
         (F.NOTIFICATION_DATA, "carries no data"),
         (F.VHOST_LOG_ALL, "no dirty log"),
     ],
@@ -51,6 +50,10 @@ def test_what_the_device_lacks() -> None:
 def test_what_the_core_dropped() -> None:
     assert why(F.NET_HOST_TSO4, backend=F.VERSION_1) == "it needs NET_CSUM"
     assert why(F.NET_HOST_TSO4, backend=F.VERSION_1 | F.NET_CSUM) == "vfiodpa's driver does not carry it"
+
+
+def test_packed_rings_need_a_device_that_keeps_their_positions() -> None:
+    assert "stands on a packed ring" in why(F.RING_PACKED, backend=F.VERSION_1)
 
 
 def test_every_bit_has_a_verdict_that_fits_the_offer() -> None:

@@ -17,7 +17,7 @@ from vfiodpa.spec.pci import Command, ConfigHeader
 from vfiodpa.spec.softnic import VendorCfg
 from vfiodpa.spec.virtio_net import NetConfig
 from vfiodpa.spec.virtio_pci import CommonCfg, DeviceStatus, IsrCfg
-from vfiodpa.spec.virtio_ring import DescFlag, SplitDesc
+from vfiodpa.spec.virtio_ring import DescFlag, PackedDesc, SplitDesc
 
 S = DeviceStatus
 RINGS = 0x10000  # iova of queue 0's rings; each queue has 64 KiB
@@ -74,7 +74,8 @@ class Nic:
 
     def to_features_ok(self, features: int | None = None) -> bool:
         self.to_driver()
-        self.write_features(self.offered() if features is None else features)
+        # With everything that is offered; rings are split unless a test wants them packed.
+        self.write_features(self.offered() & ~Feature.RING_PACKED if features is None else features)
         self.common.device_status |= S.FEATURES_OK
         return bool(self.common.device_status & S.FEATURES_OK)
 
@@ -192,3 +193,32 @@ class Ring:
         while self.used != count and time.monotonic() < end:
             time.sleep(0.0005)
         return self.used == count
+
+
+class PackedRing(Ring):
+    """The same for a packed ring: one buffer at a time, used before the next is offered."""
+
+    def __init__(self, nic: Nic, queue: int, size: int = 8) -> None:
+        super().__init__(nic, queue, size)
+        self.wrap = 1
+
+    def offer_packed(self, data: bytes, *, writable: bool = False) -> None:
+        """Make one buffer available, its slot for an id."""
+        at = self.buffers + self.avail * 0x400
+        flags = (DescFlag.WRITE if writable else 0) | (DescFlag.AVAIL if self.wrap else DescFlag.USED)
+        self.put(at, data)
+        desc = PackedDesc(addr=self.base + at, len=len(data), id=self.avail, flags=int(flags))
+        self.put(self.avail * PackedDesc.size, desc.pack())
+
+    def wait_packed(self, seconds: float = 5.0) -> tuple[int, int] | None:
+        """The id and length that the device wrote for the buffer offered last; goes on to the next slot."""
+        slot, want = self.avail, DescFlag.AVAIL | DescFlag.USED if self.wrap else 0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            desc = PackedDesc.unpack(self.get(slot * PackedDesc.size, PackedDesc.size))
+            if desc.flags & (DescFlag.AVAIL | DescFlag.USED) == want:
+                self.avail = (slot + 1) % self.size
+                self.wrap ^= self.avail == 0
+                return desc.id, desc.len
+            time.sleep(0.0005)
+        return None

@@ -52,6 +52,10 @@ def to_features_ok(nic: Nic) -> None:
     nic.to_features_ok()
 
 
+def to_packed(nic: Nic) -> None:
+    nic.to_features_ok(nic.offered())
+
+
 def features_ok_unread(nic: Nic) -> None:
     nic.to_driver()
     nic.write_features(nic.offered())
@@ -124,6 +128,7 @@ ORDER: list[tuple[Do, Do, str]] = [
     (enabled, raw("queue_device", 0), "queue_device: written while"),
     (to_features_ok, raw("queue_size", 0), "not a power of two"),
     (to_features_ok, raw("queue_size", 24), "not a power of two"),
+    (to_packed, raw("queue_size", 0), "0 entries"),
     (to_features_ok, raw("queue_size", 2048), "more than the device supports"),
     (nothing, after(raw("queue_select", 0xFFFF), raw("queue_msix_vector", 0)), "queue_msix_vector: .*no such queue"),
     (to_features_ok, after(raw("queue_select", 9), raw("queue_enable", 1)), "queue_enable: .*no such queue"),

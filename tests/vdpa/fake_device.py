@@ -172,7 +172,7 @@ class FakeDevice(VdpaDevice):
         self.note("driver_ok")
 
     def start_queue(self, queue: int, setup: QueueSetup) -> None:
-        if setup.state.avail and not self.restores:
+        if setup.state and setup.state.avail and not self.restores:
             raise Unsupported(f"queue {queue} cannot start at {setup.state.avail}")
         self.note(f"start {queue}")
         self.started[queue] = setup

@@ -18,13 +18,23 @@ from ..registers import RegisterBlock
 from ..spec.features import Feature
 from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import DeviceStatus
+from ..spec.virtio_ring import PACKED_START
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Where a split queue stands: index of the next available entry to take (free running, 16 bit)."""
+    """Where a queue stands: the next available entry to take, 16 bits.
+
+    Of a split queue a free-running index; of a packed one the descriptor in bits 0 to 14 and the wrap
+    counter in bit 15 (2.8.1). Used entries are written in the same order, so this says both.
+    """
 
     avail: int = 0
+
+    @classmethod
+    def first(cls, features: Feature) -> QueueState:
+        """Where a queue stands that was never used."""
+        return cls(PACKED_START if features & Feature.RING_PACKED else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class QueueSetup:
     desc: Iova
     driver: Iova  # available ring, or driver event suppression area
     device: Iova  # used ring, or device event suppression area
-    state: QueueState = QueueState()
+    state: QueueState | None = None  # None: never used
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,11 @@ class VdpaDevice(ABC):
     @abstractmethod
     def can_restore_state(self) -> bool:
         """Can a queue start at a position other than 0?"""
+
+    @property
+    def can_restore_packed(self) -> bool:
+        """Does ``can_restore_state`` hold for packed queues too?"""
+        return False
 
     @property
     @abstractmethod

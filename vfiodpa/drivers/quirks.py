@@ -80,7 +80,7 @@ class RingState:
 
     ``where`` gives the register of a queue. ``encode`` makes the value that is written before the
     queue is enabled; ``decode`` is the index rule: which part of what is read the queue goes on from
-    (``None``: none of it, the guest's used index tells). ``always`` writes position 0 too.
+    (``None``: none of it, the guest's used index tells). ``always`` writes the first position too.
     """
 
     where: Callable[[int], VendorRegister]
@@ -88,6 +88,7 @@ class RingState:
     decode: Callable[[int], QueueState | None] = lambda value: QueueState(value & 0xFFFF)
     read_at: ReadPoint = ReadPoint.WHEN_STOPPED
     always: bool = True
+    packed: bool = False  # holds those of packed queues too
 
 
 @dataclass(frozen=True, slots=True)

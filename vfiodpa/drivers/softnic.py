@@ -29,7 +29,7 @@ def _check_magic(quirks: Quirks, function: PciFunction) -> Quirks:
 SOFTNIC = Quirks(
     "softnic",
     ids=(PciId(VENDOR_ID, MODERN_ID_BASE + DEVICE_TYPE_NET, SUBSYSTEM_VENDOR_ID, SUBSYSTEM_ID),),
-    ring_state=RingState(_ring_state, read_at=ReadPoint.AFTER_RESET),
+    ring_state=RingState(_ring_state, read_at=ReadPoint.AFTER_RESET, packed=True),
     active_pairs=VendorRegister.of(VENDOR_BAR, VendorCfg.active_pairs),
     announce=_announce,
     blocks={VENDOR_BAR: ("vendor", VendorCfg)},

@@ -22,10 +22,10 @@ class Vendor:
         """The vendor's register blocks by name."""
         return {name: kind(self._window(bar)) for bar, (name, kind) in self.quirks.blocks.items()}
 
-    def write_state(self, queue: int, state: QueueState) -> None:
-        """Where the queue starts; to be called before it is enabled."""
+    def write_state(self, queue: int, state: QueueState, first: QueueState) -> None:
+        """Where the queue starts (``first``: it was never used); to be called before it is enabled."""
         rule = self.quirks.ring_state
-        if rule and (rule.always or state != QueueState()):
+        if rule and (rule.always or state != first):
             self._write(rule.where(queue), rule.encode(state))
 
     def read_state(self, queue: int) -> QueueState | None:

@@ -142,6 +142,10 @@ class VirtioPci(VdpaDevice):
         return self.quirks.ring_state is not None
 
     @property
+    def can_restore_packed(self) -> bool:
+        return self.quirks.ring_state is not None and self.quirks.ring_state.packed
+
+    @property
     def queues_come_first(self) -> bool:
         return self._pairs.switch is Switch.CONTROL_QUEUE
 
@@ -205,7 +209,8 @@ class VirtioPci(VdpaDevice):
         common.queue_driver = setup.driver
         common.queue_device = setup.device
         if self._has_state:
-            self._vendor.write_state(queue, setup.state)
+            first = QueueState.first(self._state.negotiated)
+            self._vendor.write_state(queue, setup.state or first, first)
         common.queue_enable = 1  # last (4.1.4.3.2)
         self._state.running[queue] = setup
         self._counters.queue_starts += 1
@@ -304,8 +309,8 @@ class VirtioPci(VdpaDevice):
 
     @property
     def _has_state(self) -> bool:
-        """Can positions be read? The vendors' registers hold those of split rings."""
-        return self.quirks.ring_state is not None and not self._state.negotiated & F.RING_PACKED
+        """Can positions be read and written, with the features in force?"""
+        return self.can_restore_packed if self._state.negotiated & F.RING_PACKED else self.can_restore_state
 
     def _error(self, what: str, cause: str = "") -> DeviceError:
         return DeviceError(what, device=self.name, cause=cause)
@@ -385,9 +390,11 @@ class VirtioPci(VdpaDevice):
             raise StateError(f"queue {queue} runs already", device=self.name)
         packed = bool(self._state.negotiated & F.RING_PACKED)
         self._queue(queue).check(setup, packed, self.name)
-        if setup.state != QueueState() and not self._has_state:
+        first = QueueState.first(self._state.negotiated)
+        state = setup.state or first
+        if state != first and not self._has_state:
             raise Unsupported(
-                f"queue {queue} cannot start at {setup.state.avail}: a virtio device starts at 0 after a reset",
+                f"queue {queue} cannot start at {state.avail}: a virtio device starts at {first.avail} after a reset",
                 device=self.name,
                 cause="packed positions are not kept" if packed else "the device has no ring-state registers",
             )

@@ -25,6 +25,7 @@ class ErrorCode(IntEnum):
     DMA_FAULT = 7
     MEMORY_GONE = 8
     BAD_RING = 9
+    BAD_WRAP = 10
 
 
 _E = ErrorCode
@@ -39,6 +40,7 @@ _TEXT: dict[int, Callable[[int], str]] = {
     _E.DMA_FAULT: lambda detail: f"access to {detail:#x} stopped by the IOMMU",
     _E.MEMORY_GONE: lambda _detail: "the guest's memory is gone (truncated)",
     _E.BAD_RING: lambda detail: f"ring at {detail:#x} is not aligned",
+    _E.BAD_WRAP: lambda detail: f"chain runs into a descriptor that is not available (position {detail:#x})",
 }
 
 

@@ -147,7 +147,7 @@ class Engine:
             lib.vdp_nic_queue_disable(nic, queue)
 
     def position(self, queue: int) -> int:
-        """The next available entry that the device takes (free running, 16 bits)."""
+        """The next available entry that the device takes (``QueueState.avail``)."""
         with self.paused() as nic:
             return int(lib.vdp_nic_queue_avail(nic, queue))
 

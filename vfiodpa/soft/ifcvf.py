@@ -89,7 +89,7 @@ class LmBlock:
         """The BAR."""
         return self
 
-    def start_of(self, queue: int) -> int:
+    def start_of(self, queue: int, _first: int) -> int:
         """Where the queue is to start; buffers are used in order, so both halves must say the same."""
         avail, used = self._state[queue] & 0xFFFF, self._state[queue] >> 16
         if self._by_pair and avail != used:

@@ -39,6 +39,8 @@ OFFERED = (
     | Feature.VERSION_1
     | Feature.ACCESS_PLATFORM
     | Feature.ORDER_PLATFORM
+    | Feature.RING_PACKED
+    | Feature.IN_ORDER
     | Feature.RING_RESET
     | CONTROL
 )
@@ -110,8 +112,8 @@ class SoftOptions:
         """The features offered to the driver."""
         off = self.off
         if self.model is Model.IFCVF:
-            off |= CONTROL
-        if self.model is Model.IFCVF or not self.reset:
+            off |= CONTROL | Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER
+        if not self.reset:
             off |= Feature.RING_RESET
         if self.queues == 1:
             off |= Feature.NET_MQ

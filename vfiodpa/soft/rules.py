@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ..errors import DriverBreach
 from ..spec.features import Feature
 from ..spec.virtio_pci import DeviceStatus
-from ..spec.virtio_ring import SPLIT_ALIGN, split_size_ok
+from ..spec.virtio_ring import PACKED_ALIGN, SPLIT_ALIGN, split_size_ok
 from .state import CommonState
 
 S = DeviceStatus
@@ -81,7 +81,8 @@ def _misaligned(state: CommonState) -> bool:
     if queue is None:
         return False
     parts = (queue.desc, queue.driver, queue.device)
-    return any(address % align for address, align in zip(parts, SPLIT_ALIGN, strict=True))
+    aligns = PACKED_ALIGN if state.packed else SPLIT_ALIGN
+    return any(address % align for address, align in zip(parts, aligns, strict=True))
 
 
 _COMMON = "virtio 1.3, 4.1.4.3.2"
@@ -136,7 +137,8 @@ WRITE_RULES: Mapping[str, tuple[WriteRule, ...]] = {
     "queue_size": (
         *_SETUP,
         WriteRule(_COMMON, "a split queue's size is a power of two", "not a power of two",
-                  lambda s, v: not split_size_ok(v)),
+                  lambda s, v: not s.packed and not split_size_ok(v)),
+        WriteRule(_COMMON, "the driver must not write 0", "0 entries", lambda s, v: v == 0),
         WriteRule("virtio 1.3, 4.1.4.3", "queue_size on reset is the largest size", "more than the device supports",
                   lambda s, v: s.queue is not None and v > s.queue.max_size),
     ),
@@ -154,7 +156,8 @@ WRITE_RULES: Mapping[str, tuple[WriteRule, ...]] = {
                   lambda s, v: s.queue is not None and s.queue.reset_unread),
         WriteRule(_COMMON, "the other fields are set before queue_enable", "enabled before all addresses were written",
                   lambda s, v: s.queue is not None and bool(s.queue.unwritten)),
-        WriteRule("virtio 1.3, 2.7", "descriptors are 16-, available ring 2-, used ring 4-byte aligned",
+        WriteRule("virtio 1.3, 2.7 and 2.8",
+                  "descriptors are 16-, available ring 2-, used ring and event areas 4-byte aligned",
                   "enabled with unaligned rings", lambda s, v: _misaligned(s)),
     ),
     "queue_reset": (

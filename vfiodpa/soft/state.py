@@ -72,6 +72,11 @@ class CommonState:
         """What the driver wrote."""
         return Feature(sum(word << 32 * i for i, word in enumerate(self.driver_words)))
 
+    @property
+    def packed(self) -> bool:
+        """Are the rings packed?"""
+        return Feature.RING_PACKED in self.driver_features
+
     def clear(self) -> None:
         """Device reset (2.4)."""
         for queue in self.queues:

@@ -3,7 +3,8 @@
 Ref: docs/reference/software-nic.md. ``ring_state[q]`` reads the position that queue ``q`` reached: live
 while it is enabled, and after a queue reset or device reset until it is enabled again. What is written
 there (queue disabled) is where the queue starts; a reset forgets what was written, so that a driver
-that knows nothing of this register starts at 0, as the specification wants (2.6.1.1).
+that knows nothing of this register starts where the specification wants (2.6.1.1). A position is what
+``QueueState`` says: of a packed queue with the wrap counter in bit 15.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class Vendor:
         self._enabled.add(queue)
         self._start.pop(queue, None)
 
-    def start_of(self, queue: int) -> int:
+    def start_of(self, queue: int, first: int) -> int:
         """Where the queue is to start."""
-        return self._start.get(queue, 0)
+        return self._start.get(queue, first)
 
     def queue_off(self, queue: int) -> None:
         """The queue is about to be disabled: keep what it reached."""

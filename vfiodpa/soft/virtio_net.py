@@ -15,6 +15,7 @@ from ..registers import Window
 from ..spec.features import Feature
 from ..spec.virtio_net import NetStatus, control_queue
 from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
+from ..spec.virtio_ring import PACKED_START
 from . import rules
 from .access import Sections, StrictWindow
 from .commands import NetState
@@ -72,8 +73,8 @@ class VendorBlock(Protocol):
     def window(self) -> Window:
         """Its BAR."""
 
-    def start_of(self, queue: int) -> int:
-        """Where the queue is to start; raises ``DriverBreach``."""
+    def start_of(self, queue: int, first: int) -> int:
+        """Where the queue is to start, ``first`` unless it was told; raises ``DriverBreach``."""
 
     def queue_on(self, queue: int) -> None: ...
 
@@ -153,7 +154,8 @@ class VirtioNet:
         if self.control and queue.index == self._control_index:
             self.control.enable(queue, self.engine.dma, self.state.driver_features)
             return
-        self.engine.enable(queue, self.vendor.start_of(queue.index))
+        first = PACKED_START if self.state.packed else 0
+        self.engine.enable(queue, self.vendor.start_of(queue.index, first))
         self.vendor.queue_on(queue.index)
 
     def queue_off(self, queue: Queue) -> None:

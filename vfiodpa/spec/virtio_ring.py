@@ -11,6 +11,8 @@ from ..layout import Layout, le16, le32, le64
 
 MAX_QUEUE_SIZE = 32768
 SPLIT_ALIGN = (16, 2, 4)  # descriptor table, available ring, used ring (2.7)
+PACKED_INDEX = 0x7FFF  # of a position: the descriptor; bit 15 is the wrap counter
+PACKED_START = 0x8000  # descriptor 0 with wrap counter 1: where a packed queue begins (2.8.1)
 PACKED_ALIGN = (16, 4, 4)  # descriptor ring, driver area, device area (2.8)
 
 
@@ -64,8 +66,6 @@ class EventSuppress(Layout, size=4, ref="virtio 1.3, 2.8.14"):
     flags = le16
 
 
-PACKED_START = 1 << 15  # position of a new packed ring: descriptor 0, wrap counter 1 (2.8.1)
-
 AVAIL_NO_INTERRUPT = 1  # avail.flags (2.7.6)
 USED_NO_NOTIFY = 1  # used.flags (2.7.8)
 
@@ -80,14 +80,19 @@ def packed_sizes(size: int) -> tuple[int, int, int]:
     return 16 * size, 4, 4
 
 
+def packed_size_ok(size: int) -> bool:
+    """A packed queue has any size up to 32768 (2.8.10.1)."""
+    return 0 < size <= MAX_QUEUE_SIZE
+
+
 def split_size_ok(size: int) -> bool:
     """A split queue's size is a power of two up to 32768 (2.7)."""
     return 0 < size <= MAX_QUEUE_SIZE and size & (size - 1) == 0
 
 
 def size_ok(size: int, packed: bool) -> bool:
-    """Can a queue have this size? A packed one any up to 32768 (2.8)."""
-    return 0 < size <= MAX_QUEUE_SIZE if packed else split_size_ok(size)
+    """Can a queue of this layout have this size?"""
+    return packed_size_ok(size) if packed else split_size_ok(size)
 
 
 def packed_base(position: int) -> int:

@@ -68,7 +68,9 @@ class Datapath(Backend):
     @property
     def features(self) -> Feature:
         """Feature bits that device and core can carry."""
-        return self.device.features
+        if self.device.can_restore_packed:
+            return self.device.features
+        return self.device.features & ~Feature.RING_PACKED  # a guest that pauses could not go on
 
     @property
     def queue_pairs(self) -> int:
@@ -216,7 +218,7 @@ class Datapath(Backend):
         if not any(other.started for other in self._runner.slots.values()):
             self._recover()
         self._settle()
-        return slot.base
+        return slot.base or QueueState.first(self._features)
 
     def enable_queue(self, queue: int, on: bool) -> None:
         """Let a started queue carry frames, or not."""

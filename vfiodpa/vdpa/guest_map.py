@@ -41,7 +41,7 @@ class GuestMap:
         self._dma.unmap(Iova(region.gpa), region.length)
 
     def position(self, ring: Ring) -> QueueState | None:
-        """Where a stopped device stands that completes in order: at the used index (DESIGN section 7).
+        """Where a stopped device stands on a split ring: in order, so at the used index (DESIGN section 7).
 
         ``None`` when the guest's memory is gone.
         """

@@ -7,7 +7,7 @@ import logging
 import os
 import select
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from ..drivers.device import QueueSetup, QueueState, VdpaDevice
@@ -26,7 +26,7 @@ class Slot:
     """What the guest said about one queue. fds are the front end's; ``base`` is where it continues."""
 
     ring: Ring | None = None
-    base: QueueState = field(default_factory=QueueState)
+    base: QueueState | None = None  # None: never used
     kick: int | None = None
     call: int | None = None
     started: bool = False  # the protocol's two axes: started/stopped and enabled/disabled
@@ -48,11 +48,13 @@ class Runner:
         self.running: set[int] = set()
         self._active_pairs = 0  # as last told to the device; 0: nothing was
         self.doorbells = Doorbells(device)
+        self._packed = False  # rings of the guest
         self.config_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def start(self, features: Feature, queues: list[int]) -> None:
         """Features, interrupts, queues, DRIVER_OK, doorbells: virtio 1.3, 3.1.1."""
         self._device.negotiate(features)
+        self._packed = Feature.RING_PACKED in features
         self._device.set_config_irq(self.config_event)
         self._active_pairs = 0
         for queue in queues:
@@ -136,7 +138,8 @@ class Runner:
 
     def _keep(self, queue: int, position: QueueState | None) -> None:
         slot = self.slots[queue]
-        if position is None and slot.ring is not None:
+        # Of a packed ring nothing in memory tells: where it cannot be asked for it is not offered.
+        if position is None and slot.ring is not None and not self._packed:
             position = self._memory.position(slot.ring)
         slot.base = position or slot.base
 

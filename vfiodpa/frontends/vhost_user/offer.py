@@ -37,7 +37,6 @@ _NOT_CARRIED: tuple[tuple[Feature, str], ...] = (
     (F.VHOST_LOG_ALL, "vfiodpa keeps no dirty log yet"),
     (TRANSPORT, "it is between driver and device only, the guest's driver talks to its VMM"),
     (_CONTROL, "the guest's control queue ends in the vhost-user front end"),
-    (F.RING_PACKED, "vfiodpa serves split rings only so far"),
     (F.NOTIFICATION_DATA, "a kick eventfd carries no data"),
     (Feature(~((1 << _WIDTH) - 1)), f"vhost-user messages carry {_WIDTH} feature bits"),
 )
@@ -109,6 +108,8 @@ def _why_not(bit: Feature, device: Feature, backend: Feature) -> str:
     for not_carried, why in _NOT_CARRIED:
         if bit & not_carried:
             return why
+    if bit is F.RING_PACKED:
+        return "the device cannot tell where it stands on a packed ring"
     needs = [need for need in REQUIRES.get(bit, ()) if not need & backend]
     if needs:
         return "it needs " + " and ".join(" or ".join(names(need)) for need in needs)

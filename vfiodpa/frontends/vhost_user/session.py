@@ -152,6 +152,7 @@ class Session(Frontend):
         if features != self._negotiated.features:
             self._backend.set_features(features & ~Feature.VHOST_PROTOCOL_FEATURES)
         self._negotiated.features = features
+        self._rings.features = features
         self._rings.enable_at_start = Feature.VHOST_PROTOCOL_FEATURES not in features
         log.debug("%s: features %s", self.name, " ".join(names(features)))
 

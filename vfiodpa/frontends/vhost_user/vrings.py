@@ -11,7 +11,9 @@ import os
 
 from ...drivers.device import QueueState
 from ...errors import ProtocolViolation, Unsupported, VfiodpaError
+from ...spec.features import NONE, Feature
 from ...spec.vhost_user import U64, VRING_INDEX_MASK, VRING_NO_FD, VringAddr, VringState
+from ...spec.virtio_ring import PACKED_INDEX
 from ..frontend import Backend, Region
 from .fds import check_eventfd, close_all
 from .memory import MemoryTable
@@ -20,7 +22,7 @@ from .vring import Vring, check_size, translate
 
 log = logging.getLogger(__name__)
 
-MAX_BASE = 0xFFFF  # split rings: a 16-bit index
+MAX_BASE = 0xFFFF  # split rings: a 16-bit index; packed ones have the used position in the upper half
 
 
 class Vrings:
@@ -32,6 +34,7 @@ class Vrings:
         self._memory = memory
         self._rings = [Vring(index) for index in range(2 * backend.queue_pairs)]
         self._halted: list[Vring] = []
+        self.features = NONE  # that the front end accepted
         self.enable_at_start = False  # without VHOST_PROTOCOL_FEATURES there is no SET_VRING_ENABLE
 
     def __getitem__(self, index: int) -> Vring:
@@ -71,23 +74,29 @@ class Vrings:
         """SET_VRING_NUM."""
         ring = self[body.index]
         ring.idle()
-        check_size(body.num)
+        check_size(body.num, self._packed)
         ring.size = body.num
 
     def set_addr(self, body: VringAddr) -> None:
         """SET_VRING_ADDR. Checked now, so that the front end learns at once, and again at the start."""
         ring = self[body.index]
         ring.idle()
-        translate(body, ring.size, self._memory)
+        translate(body, ring.size, self._memory, self._packed)
         ring.addresses = body
 
     def set_base(self, body: VringState) -> None:
         """SET_VRING_BASE."""
         ring = self[body.index]
         ring.idle()
-        if body.num > MAX_BASE:
+        avail, used = body.num & MAX_BASE, body.num >> 16
+        if used and not self._packed:
             raise ProtocolViolation(f"a split ring's base is at most {MAX_BASE:#x}, got {body.num:#x}")
-        ring.base = ring.position = body.num
+        if used and used != avail:  # DPDK's virtio-user leaves it 0
+            raise Unsupported(
+                f"queue {body.index} stands at {avail:#x} available, {used:#x} used: buffers are in flight",
+                cause="the device uses buffers in order and keeps none over a stop",
+            )
+        ring.base = ring.position = avail
 
     # Start and stop
 
@@ -113,9 +122,12 @@ class Vrings:
         ring.kick = fd
 
     def _start(self, ring: Vring, kick: int) -> None:
-        where = ring.translated(self._memory)
+        where = ring.translated(self._memory, self._packed)
+        start = self._position(ring.base)
+        if self._packed and start & PACKED_INDEX >= where.size:
+            raise ProtocolViolation(f"queue {ring.index} of {where.size} entries cannot start at {start:#x}")
         self._backend.set_ring(ring.index, where)
-        self._backend.set_base(ring.index, QueueState(ring.base))
+        self._backend.set_base(ring.index, QueueState(start))
         if self.enable_at_start:
             self._backend.enable_queue(ring.index, True)
         # Again, because a core may drop it at a stop or reset, while front ends may send it only once.
@@ -136,7 +148,15 @@ class Vrings:
         self._backend.set_call(ring.index, None)
         close_all((ring.kick, ring.call))
         ring.kick = ring.call = -1
-        return VringState(index=ring.index, num=ring.position)
+        position = self._position(ring.position)
+        return VringState(index=ring.index, num=position | position << 16 if self._packed else position)
+
+    @property
+    def _packed(self) -> bool:
+        return Feature.RING_PACKED in self.features
+
+    def _position(self, of: int | None) -> int:
+        return QueueState.first(self.features).avail if of is None else of
 
     def _stop(self, ring: Vring) -> None:
         if ring.running:
