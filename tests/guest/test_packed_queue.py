@@ -36,9 +36,7 @@ def desc(queue: DriverQueue, index: int) -> PackedDesc:
 def use(queue: DriverQueue, at: int, buffer: int, length: int, wrap: bool = True) -> None:
     """What a device does with a chain."""
     flags = DescFlag.WRITE | (DescFlag.AVAIL | DescFlag.USED if wrap else 0)
-    queue.memory.write(
-        queue.desc + at * PackedDesc.size, PackedDesc(addr=0, len=length, id=buffer, flags=flags).pack()
-    )
+    queue.memory.write(queue.desc + at * PackedDesc.size, PackedDesc(addr=0, len=length, id=buffer, flags=flags).pack())
 
 
 def test_chain_in_memory(queue: DriverQueue) -> None:

@@ -11,6 +11,7 @@ from vfiodpa._native import ffi, lib
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.registers import SubWindow
 from vfiodpa.soft.function import SoftFunction
+from vfiodpa.soft.options import CONTROL
 from vfiodpa.soft.virtio_net import DEVICE_OFFSET, ISR_OFFSET, NOTIFY_OFFSET
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import Command, ConfigHeader
@@ -74,8 +75,8 @@ class Nic:
 
     def to_features_ok(self, features: int | None = None) -> bool:
         self.to_driver()
-        # With everything that is offered; rings are split unless a test wants them packed.
-        self.write_features(self.offered() & ~Feature.RING_PACKED if features is None else features)
+        # With everything that is offered, but split rings and no control queue unless a test wants them.
+        self.write_features(self.offered() & ~(Feature.RING_PACKED | CONTROL) if features is None else features)
         self.common.device_status |= S.FEATURES_OK
         return bool(self.common.device_status & S.FEATURES_OK)
 

@@ -76,7 +76,7 @@ class ControlMemory:
         """Take bytes from there."""
         private = ffi.new("char[]", length)
         check(lib.vdp_guest_copy_in(private, self.pointer(offset), length), "cannot read an answer")
-        return bytes(ffi.buffer(private, length))
+        return bytes(ffi.unpack(private, length))
 
     def close(self) -> None:
         """Take it from the device, which must be at rest; harmless when already closed."""

@@ -78,7 +78,7 @@ class ControlQueue:
         try:
             if length > lib.VDP_CONTROL_MAX:
                 raise Refused(f"a command of {length} bytes")
-            commands.run(self.state, self._features, bytes(ffi.buffer(self._command, length)))
+            commands.run(self.state, self._features, bytes(ffi.unpack(self._command, length)))
         except Refused as error:
             log.info("%s: command refused: %s", self.device, error)
             return Ack.ERR
