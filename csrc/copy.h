@@ -22,19 +22,28 @@ static inline void vdp_copy16(uint8_t *dst, const uint8_t *src)
 	__builtin_memcpy(dst, &v, 16);
 }
 
+static inline void vdp_copy32(uint8_t *dst, const uint8_t *src)
+{
+	vdp_copy16(dst, src);
+	vdp_copy16(dst + 16, src + 16);
+}
+
 /*
- * Small frames are the common case and a call of memcpy costs more than they do: 16 bytes at a time, the last
- * move overlaps the one before.
+ * Small frames are the common case and a call of memcpy costs more than they do: moves of fixed size, the last
+ * one overlaps the one before.
  */
 static inline void vdp_copy(uint8_t *dst, const uint8_t *src, uint32_t length)
 {
 	if (length < 16 || length > 256) {
 		memmove(dst, src, length);
-		return;
+	} else if (length <= 32) {
+		vdp_copy16(dst, src);
+		vdp_copy16(dst + length - 16, src + length - 16);
+	} else {
+		for (uint32_t i = 0; i < length - 32; i += 32)
+			vdp_copy32(dst + i, src + i);
+		vdp_copy32(dst + length - 32, src + length - 32);
 	}
-	for (uint32_t i = 0; i < length - 16; i += 16)
-		vdp_copy16(dst + i, src + i);
-	vdp_copy16(dst + length - 16, src + length - 16);
 }
 
 /* Copy length bytes from one list of pieces to another; both hold at least so many. */

@@ -5,12 +5,12 @@
 #include "net_device.h"
 
 /* A whole descriptor inside one region, of the queue's own direction. Anything else goes by chain. */
-static inline uint8_t *net_plain(struct vdp_ring *q, struct vdp_window *window, uint32_t ahead,
-    uint32_t shortest, struct vdp_buffer *buffer)
+static inline uint8_t *net_plain(struct vdp_ring *q, const struct vdp_ring *copy, struct vdp_window *window,
+    uint32_t ahead, uint32_t shortest, struct vdp_buffer *buffer)
 {
-	if (VDP_UNLIKELY(!RING(plain)(q, (uint16_t)ahead, buffer)))
+	if (VDP_UNLIKELY(!RING(plain)(copy, (uint16_t)ahead, buffer)))
 		return NULL;
-	if (VDP_UNLIKELY(buffer->length < shortest || buffer->length > q->longest))
+	if (VDP_UNLIKELY(buffer->length < shortest || buffer->length > copy->longest))
 		return NULL;
 	return vdp_ring_reach(q, window, buffer->addr, buffer->length);
 }
@@ -20,12 +20,13 @@ static uint32_t net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST
 	struct vdp_ring *q = &tx->ring;
 	struct vdp_window window = vdp_ring_window(q);
 	uint32_t n = RING(ready)(q, VDP_BURST), i;
+	const struct vdp_ring copy = *q;
 
 	for (i = 0; i < n; i++)
-		RING(prefetch)(q, (uint16_t)i);
+		RING(prefetch)(&copy, (uint16_t)i);
 	for (i = 0; i < n; i++) {
 		struct vdp_buffer buffer;
-		uint8_t *data = net_plain(q, &window, i, VDP_NET_HDR, &buffer);
+		uint8_t *data = net_plain(q, &copy, &window, i, VDP_NET_HDR, &buffer);
 
 		if (!data)
 			break;
@@ -39,16 +40,17 @@ static uint32_t net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST
 
 static void net_done(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n)
 {
-	struct vdp_ring *q = &tx->ring;
+	struct vdp_ring *q = &tx->ring, copy = *q;
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		bytes += frames[i].length;
 	if (q->batch)
-		RING(put_batch)(q, frames[n - 1].id);
+		RING(put_batch)(&copy, frames[n - 1].id);
 	else
 		for (uint32_t i = 0; i < n; i++)
-			RING(put)(q, (uint16_t)(q->next + i), frames[i].id, 0);
+			RING(put)(&copy, (uint16_t)(copy.next + i), frames[i].id, 0);
+	q->held = copy.held;
 	q->next = RING(after)(q, q->next, n);
 	vdp_count(&tx->stats.packets, n);
 	vdp_count(&tx->stats.bytes, bytes);
@@ -111,23 +113,26 @@ static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *
 	struct vdp_window window = vdp_ring_window(q);
 	uint8_t *to[VDP_BURST];
 	uint64_t iova[VDP_BURST], bytes = 0;
+	struct vdp_ring copy; /* nobody else has its address: what it says stays in registers */
 	uint32_t i;
 
 	n = RING(ready)(q, (uint16_t)n);
+	copy = *q;
 	for (i = 0; i < n; i++)
-		RING(prefetch)(q, (uint16_t)i);
+		RING(prefetch)(&copy, (uint16_t)i);
 	for (i = 0; i < n; i++) {
 		uint32_t need = frames[i].length + VDP_NET_HDR;
 		struct vdp_buffer buffer;
 
-		to[i] = net_plain(q, &window, i, need, &buffer);
+		to[i] = net_plain(q, &copy, &window, i, need, &buffer);
 		if (!to[i])
 			break;
 		iova[i] = buffer.addr;
 		vdp_prefetch(to[i]);
 		vdp_prefetch_write(to[i] + VDP_NET_HDR);
-		RING(put)(q, (uint16_t)(q->next + i), buffer.link, need);
+		RING(put)(&copy, (uint16_t)(copy.next + i), buffer.link, need);
 	}
+	q->held = copy.held;
 	n = i;
 	for (i = 0; i < n; i++) {
 		net_header(to[i], 1);

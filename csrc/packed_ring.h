@@ -85,6 +85,7 @@ static inline bool vdp_packed_wants(
 {
 	uint32_t done, ahead;
 
+	flags &= 3; /* the rest is reserved */
 	if (flags == VDP_PACKED_EVENT_DISABLE)
 		return false;
 	if (flags != VDP_PACKED_EVENT_DESC || vdp_packed_at(event) >= size)

@@ -32,7 +32,21 @@ void rig_enable(struct rig *rig, uint32_t queue, uint16_t size, uint16_t start)
 	    .size = size,
 	    .last_avail = start,
 	};
-	ring->next = ring->avail->idx = ring->used->idx = start;
+	ring->packed = (struct vdp_packed_desc *)ring->desc;
+	ring->driver = (struct vdp_packed_event *)ring->avail;
+	ring->device = (struct vdp_packed_event *)ring->used;
+	if (rig->packed) {
+		start ^= VDP_PACKED_START;
+		ring->conf.last_avail = start;
+		memset(ring->packed, 0, 16u * size);
+		for (uint16_t i = 0; i < size; i++) /* as if it had gone around so far */
+			ring->packed[i].flags =
+			    vdp_packed_used_flags(start ^ (i < vdp_packed_at(start) ? 0 : VDP_PACKED_WRAP));
+		*ring->driver = (struct vdp_packed_event){0};
+	} else {
+		ring->avail->idx = ring->used->idx = start;
+	}
+	ring->next = ring->back = start;
 	CHECK_EQ(vdp_nic_queue_enable(rig->nic, queue, &ring->conf), 0);
 }
 
@@ -50,6 +64,7 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 
 	memset(rig, 0, sizeof(*rig));
 	rig->event_idx = conf->features & RIG_F_EVENT;
+	rig->packed = conf->features & RIG_F_PACKED;
 	rig->memfd = memfd_create("rig", MFD_CLOEXEC);
 	CHECK(rig->memfd >= 0);
 	CHECK_EQ(ftruncate(rig->memfd, RIG_BYTES), 0);
@@ -128,6 +143,49 @@ void rig_buffer(struct rig *rig, uint32_t queue, uint16_t at, uint64_t offset, u
 {
 	rig_desc(rig, queue, at, rig_iova(offset), length, queue % 2 ? 0 : VDP_DESC_WRITE, 0);
 	rig_offer(rig, queue, at);
+}
+
+void rig_packed(struct rig *rig, uint32_t queue, uint64_t iova, uint32_t length, uint16_t flags, uint16_t id)
+{
+	struct rig_ring *ring = rig->ring + queue;
+	struct vdp_packed_desc *desc = ring->packed + vdp_packed_at(ring->next);
+
+	desc->addr = iova;
+	desc->length = length;
+	desc->id = id;
+	__atomic_store_n(&desc->flags, flags | vdp_packed_avail_flags(ring->next), __ATOMIC_RELEASE);
+	ring->next = vdp_packed_advance(ring->next, 1, ring->conf.size);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+bool rig_packed_is_used(struct rig *rig, uint32_t queue)
+{
+	struct rig_ring *ring = rig->ring + queue;
+	uint16_t flags = __atomic_load_n(&ring->packed[vdp_packed_at(ring->back)].flags, __ATOMIC_ACQUIRE);
+
+	return vdp_packed_is_used(flags, ring->back);
+}
+
+struct vdp_packed_desc rig_packed_used(struct rig *rig, uint32_t queue, uint32_t slots)
+{
+	struct rig_ring *ring = rig->ring + queue;
+	struct vdp_packed_desc *desc = ring->packed + vdp_packed_at(ring->back);
+
+	for (uint32_t i = 0; i < 50000 && !rig_packed_is_used(rig, queue); i++) {
+		struct timespec wait = {0, 100000};
+
+		nanosleep(&wait, NULL);
+	}
+	if (!rig_packed_is_used(rig, queue)) {
+		struct vdp_nic_error error;
+
+		vdp_nic_error(rig->nic, &error);
+		fprintf(stderr, "queue %u, position 0x%x, the NIC has error %u on %u, detail 0x%llx\n", queue,
+		    ring->back, error.code, error.queue, (unsigned long long)error.detail);
+	}
+	CHECK(rig_packed_is_used(rig, queue));
+	ring->back = vdp_packed_advance(ring->back, slots, ring->conf.size);
+	return *desc;
 }
 
 uint16_t rig_used(struct rig *rig, uint32_t queue)

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "dma.h"
 #include "nic.h"
+#include "packed_ring.h"
 #include "split_ring.h"
 
 #define RIG_IOVA    0x10000000ull
@@ -21,13 +22,18 @@
 #define RIG_F_INDIRECT (1ull << 28)
 #define RIG_F_EVENT    (1ull << 29)
 #define RIG_F_VERSION1 (1ull << 32)
+#define RIG_F_PACKED   (1ull << 34)
+#define RIG_F_IN_ORDER (1ull << 35)
 
 struct rig_ring {
 	struct vdp_split_desc *desc;
 	struct vdp_split_avail *avail;
 	struct vdp_split_used *used;
+	struct vdp_packed_desc *packed; /* where desc is, and the areas where avail and used are */
+	struct vdp_packed_event *driver, *device;
 	struct vdp_queue_conf conf;
-	uint16_t next; /* avail idx */
+	uint16_t next; /* avail idx; of a packed ring the position */
+	uint16_t back; /* packed: the position of the next used descriptor */
 	int call, kick;
 };
 
@@ -36,13 +42,14 @@ struct rig {
 	struct vdp_dma *dma;
 	int memfd, config_call;
 	uint8_t *mem;
-	bool event_idx;
+	bool event_idx, packed;
 	struct rig_ring ring[RIG_QUEUES];
 };
 
 struct rig_conf {
 	uint64_t features;
-	uint16_t size, start; /* start: last_avail */
+	uint16_t size;
+	uint16_t start; /* last_avail; of a packed ring counted from its first position */
 	uint32_t pairs, port, poll_us, generate_size;
 	uint64_t generate_pps;
 	bool unmapped; /* the test maps memory itself */
@@ -64,6 +71,11 @@ void rig_offer(struct rig *rig, uint32_t queue, uint16_t head); /* one more in a
 void rig_kick(struct rig *rig, uint32_t queue);
 /* Kick as a driver does that offered one buffer: only if the NIC asked for it. Ref: 2.7.13.4 */
 void rig_kick_if_wanted(struct rig *rig, uint32_t queue);
+/* Packed: one descriptor more, with the flags of an offer; alone it is offered at once. */
+void rig_packed(struct rig *rig, uint32_t queue, uint64_t iova, uint32_t length, uint16_t flags, uint16_t id);
+/* Packed: wait, at most 5 s, for the next used descriptor, which stands for so many. */
+struct vdp_packed_desc rig_packed_used(struct rig *rig, uint32_t queue, uint32_t slots);
+bool rig_packed_is_used(struct rig *rig, uint32_t queue); /* the next one, now */
 /* One descriptor, offered. */
 void rig_buffer(struct rig *rig, uint32_t queue, uint16_t at, uint64_t offset, uint32_t length);
 uint16_t rig_used(struct rig *rig, uint32_t queue);                /* used idx */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,18 @@ def mergeable(request: pytest.FixtureRequest) -> bool:
     return value
 
 
+@pytest.fixture(params=[False, True], ids=["any-order", "in-order"])
+def in_order(request: pytest.FixtureRequest) -> bool:
+    value: bool = request.param
+    return value
+
+
+@pytest.fixture(params=[False, True], ids=["split", "packed"])
+def packed(request: pytest.FixtureRequest) -> bool:
+    value: bool = request.param
+    return value
+
+
 @pytest.fixture(params=list(Memory), ids=lambda memory: f"{memory.value}-pages")
 def memory(request: pytest.FixtureRequest) -> Iterator[Memory]:
     kind: Memory = request.param
@@ -45,9 +58,12 @@ def memory(request: pytest.FixtureRequest) -> Iterator[Memory]:
 
 
 @contextlib.contextmanager
-def peer(server: EchoBackend, name: str, *, mergeable: bool, memory: Memory = Memory.SMALL_PAGES) -> Iterator[Testpmd]:
+def peer(
+    server: EchoBackend, name: str, *, mergeable: bool, memory: Memory = Memory.SMALL_PAGES, **rings: Any
+) -> Iterator[Testpmd]:
+    """``rings``: ``packed``, ``in_order``, ``vectorized`` and ``ring``, the number of entries."""
     log = server.socket.with_name(f"{name}.log")
-    with virtio_user(server.socket, log, cpu=two_cpus()[1], mergeable=mergeable, memory=memory) as guest:
+    with virtio_user(server.socket, log, cpu=two_cpus()[1], mergeable=mergeable, memory=memory, **rings) as guest:
         yield guest
 
 
@@ -70,24 +86,57 @@ def wait_for_frames(guest: Testpmd, more_than: int) -> PortStats:
         assert time.monotonic() < deadline, f"the frames do not circulate: {stats}"
 
 
-def check_agreement(guest: Testpmd, server: EchoBackend, before: int) -> int:
+def check_agreement(guest: Testpmd, server: EchoBackend, before: int, frame: int = FRAME) -> int:
     """Both sides counted the same frames since ``before``; returns what the server has taken from guests so far."""
     guest.stop()
     theirs, ours = guest.port_stats(), server.settled()
     if ours.from_guest - before != theirs.tx_packets:  # one late look: the guest stopped first, the server drains
         theirs = guest.port_stats()
     assert ours.from_guest - before == theirs.tx_packets
-    assert theirs.tx_bytes == theirs.tx_packets * FRAME
+    assert theirs.tx_bytes == theirs.tx_packets * frame
     in_ring = ours.to_guest + ours.dropped - before - theirs.rx_packets  # echoed, not yet looked at by the guest
     assert 0 <= in_ring <= RING
     assert ours.from_guest == ours.to_guest + ours.dropped
-    assert ours.bytes_from_guest == ours.from_guest * FRAME
-    assert ours.bytes_to_guest == ours.to_guest * FRAME
+    assert ours.bytes_from_guest == ours.from_guest * frame
+    assert ours.bytes_to_guest == ours.to_guest * frame
     return ours.from_guest
 
 
 def test_frames_circulate_and_both_sides_count_the_same(server: EchoBackend, mergeable: bool, memory: Memory) -> None:
     with peer(server, "guest", mergeable=mergeable, memory=memory) as guest:
+        circulate(guest)
+        check_agreement(guest, server, 0)
+        guest.quit()
+
+
+def test_every_ring_of_dpdk(server: EchoBackend, packed: bool, mergeable: bool, in_order: bool) -> None:
+    rings = {"packed": packed, "in_order": in_order, "mergeable": mergeable}
+    with peer(server, "guest", **rings) as guest:
+        circulate(guest)
+        check_agreement(guest, server, 0)
+        guest.quit()
+    with peer(server, "next", **rings) as guest:  # and once more, with large frames
+        before = server.settled()
+        guest.set_frame_size(1518)
+        circulate(guest)
+        guest.stop()
+        ours = server.settled()
+        frames = ours.from_guest - before.from_guest
+        assert ours.bytes_from_guest - before.bytes_from_guest == frames * 1518
+        assert ours.bytes_to_guest - before.bytes_to_guest == frames * 1518
+        assert ours.dropped == before.dropped
+        guest.quit()
+
+
+def test_the_vector_path_of_dpdk(server: EchoBackend) -> None:
+    with peer(server, "guest", mergeable=False, in_order=True, vectorized=True) as guest:
+        circulate(guest)
+        check_agreement(guest, server, 0)
+        guest.quit()
+
+
+def test_a_packed_ring_of_an_odd_size(server: EchoBackend) -> None:
+    with peer(server, "guest", mergeable=True, packed=True, ring=1000) as guest:
         circulate(guest)
         check_agreement(guest, server, 0)
         guest.quit()
@@ -102,21 +151,21 @@ def test_three_guests_after_each_other(server: EchoBackend) -> None:
             guest.quit()
 
 
-def test_a_guest_stops_and_starts_again(server: EchoBackend) -> None:
-    with peer(server, "guest", mergeable=True) as guest:
+def test_a_guest_stops_and_starts_again(server: EchoBackend, packed: bool, in_order: bool) -> None:
+    with peer(server, "guest", mergeable=True, packed=packed, in_order=in_order) as guest:
         circulate(guest)
         guest.stop()
         circulate(guest)
         guest.quit()
 
 
-def test_a_killed_guest_makes_room_for_the_next(server: EchoBackend) -> None:
+def test_a_killed_guest_makes_room_for_the_next(server: EchoBackend, packed: bool) -> None:
     for number in range(2):
-        with peer(server, f"killed-{number}", mergeable=True) as victim:
+        with peer(server, f"killed-{number}", mergeable=True, packed=packed) as victim:
             circulate(victim)
             victim.kill()  # frames in flight, rings half done
     taken = server.settled().from_guest
-    with peer(server, "survivor", mergeable=True) as guest:
+    with peer(server, "survivor", mergeable=True, packed=packed) as guest:
         circulate(guest)
         check_agreement(guest, server, taken)
         guest.quit()

@@ -322,3 +322,19 @@ def test_a_second_guest_is_refused(bench: Bench) -> None:
 
 def test_every_state_can_be_left_but_closed() -> None:
     assert [state for state in State if not MOVES[state]] == [State.CLOSED]
+
+
+def test_packed_rings_only_where_their_positions_can_be_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeDevice, "features", FEATURES | Feature.RING_PACKED)
+    assert not bench.datapath.features & Feature.RING_PACKED
+    monkeypatch.setattr(FakeDevice, "can_restore_packed", True)
+    assert bench.datapath.features & Feature.RING_PACKED
+
+
+def test_a_packed_queue_of_unknown_position_keeps_the_one_it_had(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeDevice, "features", FEATURES | Feature.RING_PACKED)
+    monkeypatch.setattr(FakeDevice, "can_restore_packed", True)
+    bench.datapath.set_features(FEATURES | Feature.RING_PACKED)
+    assert bench.datapath.stop_queue(1) == QueueState(0x8000)  # never used
