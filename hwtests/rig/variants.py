@@ -78,9 +78,14 @@ VARIANTS = [
         suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses")],
     ),
     Variant(
+        name="mq-packed",
+        machine=Machine(nics=wired(pairs=2, packed=True)),
+        suites=[suite("device", "-k", "pairs")],
+    ),
+    Variant(
         name="mq-virtio-iommu",
-        machine=Machine(nics=wired(pairs=2), iommu=Iommu.VIRTIO),
-        suites=[suite("device", *MAPS_AND_FRAMES)],
+        machine=Machine(nics=wired(pairs=2), iommu=Iommu.VIRTIO, hugepages=200),
+        suites=[suite("device", "-k", "dma or notifications or frames or pairs"), suite("vfio", "-k", "pair")],
         kernel=Wanted.FULL,
     ),
     Variant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -55,10 +56,8 @@ def make() -> Iterator[Open]:
 
     yield open_it
     for nic in made:
-        try:
+        with contextlib.suppress(DeviceGone):
             nic.close()
-        except DeviceGone:
-            pass
         nic.function.close()
 
 

@@ -38,12 +38,11 @@ def watch(served: Served, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("layout", [Feature(0), Feature.RING_PACKED], ids=["split", "packed"])
 @pytest.mark.parametrize("device", [PLAIN, f"{PLAIN},reset=off"])
-def test_frames_on_every_pair(serve: Serve, connect: Connect, device: str, layout: Feature) -> None:
+def test_frames_on_every_pair(serve: Serve, connect: Connect, device: str) -> None:
     served = serve(device)
     guest = connect(served)
-    guest.start(MQ | layout, pairs=3)
+    guest.start(MQ, pairs=3)
     move(guest)
     assert all(served.packets(queue) for queue in range(6))
 
@@ -96,9 +95,9 @@ def test_a_guest_with_one_pair_sends_no_command(
 
 def test_guest_after_guest(serve: Serve, connect: Connect) -> None:
     served = serve(PLAIN)
-    for layout in (Feature(0), Feature.RING_PACKED, Feature(0)):
+    for _ in range(3):
         guest = connect(served)
-        guest.start(MQ | layout, pairs=2)
+        guest.start(MQ, pairs=2)
         move(guest, count=50)
         guest.close()
         served.wait_state(State.IDLE)

@@ -190,7 +190,8 @@ def test_a_broken_ring_is_the_devices_error(control: Control, desc: SplitDesc, w
     assert why in control.nic.f.diagnose()
 
 
-def test_readable_behind_writable_is_the_devices_error(control: Control) -> None:
+def test_readable_behind_writable_is_the_devices_error(make_nic: Make) -> None:
+    control = Control(make_nic("soft:model=plain"), BASIC & ~F.INDIRECT_DESC)
     head = control.queue.add([(control.at, 2), (control.at, 2)])
     first = SplitDesc.unpack(control.memory.read(control.queue.desc + head * SplitDesc.size, SplitDesc.size))
     first.flags |= DescFlag.WRITE

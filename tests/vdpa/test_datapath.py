@@ -331,9 +331,7 @@ def test_packed_rings_only_where_their_positions_can_be_read(bench: Bench, monke
     assert bench.datapath.features & Feature.RING_PACKED
 
 
-def test_a_packed_queue_of_unknown_position_keeps_the_one_it_had(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_packed_queue_of_unknown_position_keeps_the_one_it_had(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeDevice, "features", FEATURES | Feature.RING_PACKED)
     monkeypatch.setattr(FakeDevice, "can_restore_packed", True)
     bench.datapath.set_features(FEATURES | Feature.RING_PACKED)
