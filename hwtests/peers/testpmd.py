@@ -148,6 +148,7 @@ def virtio_user(
     """testpmd as a guest's driver on a vhost-user socket: ``pairs`` queue pairs, rings of ``ring`` entries."""
     vdev = f"net_virtio_user0,path={socket},queues={pairs},queue_size={ring},mrg_rxbuf={int(mergeable)}"
     vdev += f",packed_vq={int(packed)},in_order={int(in_order)},vectorized={int(vectorized)}"
+    vdev += f",cq={int(pairs > 1)}"  # between its driver and its front end; the back end never sees it
     peer = Testpmd(vdev, log, cpu=cpu, memory=memory, ring=ring, pairs=pairs)
     peer.wait_ready()
     return peer

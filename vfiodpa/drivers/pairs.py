@@ -6,16 +6,31 @@ not at all: then there is one pair.
 
 from __future__ import annotations
 
+import logging
 from enum import Enum
 
-from ..errors import Unsupported
-from ..pci.function import IovaRange
+from ..errors import IommuError, Unsupported
+from ..pci.function import IovaRange, PciFunction
 from ..spec.features import Feature
 from ..spec.virtio_net import CtrlClass, MqCommand, VqPairs
 from ..spec.virtio_pci import CommonCfg
 from .control_queue import ControlQueue
 from .queue import Queue
+from .queue_layout import QueueLayout
 from .vendor import Vendor
+
+log = logging.getLogger(__name__)
+
+
+def with_control(function: PciFunction, layout: QueueLayout, seconds: float) -> tuple[QueueLayout, ControlQueue | None]:
+    """The control queue where it switches pairs; without a place for its memory there is one pair."""
+    if layout.control is None:
+        return layout, None
+    try:
+        return layout, ControlQueue(function, seconds)
+    except IommuError as error:
+        log.warning("%s: one queue pair: %s", function.name, error)
+        return layout.single, None
 
 
 class Switch(Enum):

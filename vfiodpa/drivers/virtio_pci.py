@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, IommuError, StateError, Unsupported, UsageError
+from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, StateError, Unsupported, UsageError
 from ..pci.function import Doorbell, IovaRange, PciFunction
 from ..registers import RegisterBlock
 from ..spec.features import NONE, Feature, names
@@ -18,13 +18,12 @@ from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import CommonCfg, DeviceStatus
 from . import feature_policy as policy
-from .control_queue import ControlQueue
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .device_reset import DeviceReset
 from .feature_words import read_features, write_features
 from .interrupts import CONFIG, Interrupts
 from .net_config import OfferedConfig, read_config
-from .pairs import Pairs, Switch
+from .pairs import Pairs, Switch, with_control
 from .queue import Queue
 from .queue_layout import QueueLayout, Survey
 from .queue_stop import StopBy, halt
@@ -88,8 +87,8 @@ class VirtioPci(VdpaDevice):
         self._offered = read_features(self._common, self.quirks.feature_words)
         self._config = OfferedConfig(self._transport.net, self._offered)
         self.irqs = Interrupts(function)
-        self._layout = self._survey()
-        self._pairs = Pairs(self._vendor, self._open_control())
+        self._layout, control = with_control(function, self._survey(), self.deadlines.command)
+        self._pairs = Pairs(self._vendor, control)
 
     def __repr__(self) -> str:
         return f"<{self.driver} {self.name}: {self.queue_pairs} queue pairs, {len(self._state.running)} queues running>"
@@ -244,9 +243,11 @@ class VirtioPci(VdpaDevice):
         try:
             self.reset()
         finally:
-            self._header.command = self._header.command & ~Command.BUS_MASTER
-            self.irqs.detach_all()
-            self._pairs.close()
+            try:
+                self._header.command = self._header.command & ~Command.BUS_MASTER
+                self.irqs.detach_all()
+            finally:
+                self._pairs.close()
 
     # Notifications
 
@@ -352,11 +353,8 @@ class VirtioPci(VdpaDevice):
 
     def _check_accepted(self, wanted: Feature) -> None:
         if not self.status & S.FEATURES_OK:
-            raise FeaturesRefused(
-                f"the device refused the features {', '.join(names(wanted))}",
-                device=self.name,
-                cause=f"it offered {', '.join(names(self._offered))}",
-            )
+            what = f"the device refused the features {', '.join(names(wanted))}"
+            raise FeaturesRefused(what, device=self.name, cause=f"it offered {', '.join(names(self._offered))}")
 
     def _survey(self) -> QueueLayout:
         survey = Survey(self.name, self._transport, self.quirks, self._usable, self._config, self.irqs.vectors)
@@ -364,17 +362,6 @@ class VirtioPci(VdpaDevice):
         if self.status & S.FEATURES_OK:
             self._acknowledge()
         return layout
-
-    def _open_control(self) -> ControlQueue | None:
-        """The control queue where it switches pairs; without a place for its memory there is one pair."""
-        if self._layout.control is None:
-            return None
-        try:
-            return ControlQueue(self.function, self.deadlines.command)
-        except IommuError as error:
-            log.warning("%s: one queue pair: %s", self.name, error)
-            self._layout = self._layout.single
-            return None
 
     def _queue(self, queue: int) -> Queue:
         if not self.queue_size_max(queue):
