@@ -35,12 +35,12 @@ format: $(READY)
 hwtest: $(READY)
 	hwtests/packages
 	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/rig -k 'not test_in_machine or both' \
-		-o faulthandler_timeout=900 --backend $(BACKEND)
+		-o faulthandler_timeout=2400 --backend $(BACKEND)
 
 # Every virtual machine: IOMMU widths and kinds, packed rings, several pairs, trouble, Debian's kernel.
 rigtest: $(READY)
 	hwtests/packages
-	$(BIN)/python -m pytest hwtests/rig -o faulthandler_timeout=900
+	$(BIN)/python -m pytest hwtests/rig -o faulthandler_timeout=2400
 
 # A kernel with iommufd for the virtual machines, about 15 minutes; without it they run Debian's.
 rig-kernel:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
+from hwtests.footprint import footprint, settled
 from vfiodpa.drivers.transport import find_structures
 from vfiodpa.errors import StateError, Unsupported
 from vfiodpa.pci.function import PciFunction
@@ -31,20 +29,6 @@ def _common(function: PciFunction) -> CommonCfg:
     return CommonCfg(SubWindow(function.bar(where.bar), where.offset, where.length))
 
 
-def footprint() -> dict[str, int]:
-    """What this process holds: open files, device mappings, pinned memory (kB)."""
-    maps = Path("/proc/self/maps").read_text()
-    status = Path("/proc/self/status").read_text()
-    kinds = {"VmLck": 0, "VmPin": 0} | {
-        name: int(kb) for name, kb in re.findall(r"^(Vm(?:Lck|Pin)):\s+(\d+)", status, re.MULTILINE)
-    }
-    return {
-        "files": len(list(Path("/proc/self/fd").iterdir())),
-        "mappings": len(re.findall("vfio|memfd", maps)),
-        **kinds,
-    }
-
-
 def test_cycles_leave_nothing_behind(device_name: str, access: Access) -> None:
     def cycle() -> None:
         with _open(device_name, access) as nic, nic.guest() as guest:
@@ -54,7 +38,7 @@ def test_cycles_leave_nothing_behind(device_name: str, access: Access) -> None:
     before = footprint()
     for _ in range(CYCLES):
         cycle()
-    assert footprint() == before
+    assert settled(before) == before
 
 
 def test_closed_while_running_it_is_found_reset(device_name: str, access: Access) -> None:

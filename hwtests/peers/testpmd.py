@@ -11,7 +11,7 @@ from pathlib import Path
 from .program import Program
 
 RING = 1024
-START_S = 30.0  # on a busy machine; a second or two otherwise
+START_S = 90.0  # on a busy machine; a second or two otherwise
 COMMAND_S = 10.0
 MEMORY_MB = 256
 

@@ -38,7 +38,7 @@ def out(variant: Variant) -> Iterator[Path]:
     (directory / "initramfs").unlink(missing_ok=True)
 
 
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_in_machine(variant: Variant, out: Path, subtests: pytest.Subtests) -> None:
     seconds = sum(suite.seconds for suite in variant.suites)

@@ -6,15 +6,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hwtests.device.echo_peer import OUTGOING, EchoPeer, interface_of
 from hwtests.device.udp_flow import Pair, frame, wait_for
+from hwtests.footprint import footprint, settled
 from hwtests.peers import hugepages
-from hwtests.peers.testpmd import MEMORY_MB, Memory, two_cpus, virtio_user
+from hwtests.peers.testpmd import MEMORY_MB, Memory, Testpmd, two_cpus, virtio_user
+from hwtests.vfio.child import Child
 from hwtests.vfio.server import Server
 from vfiodpa._native import lib
 from vfiodpa.errors import ExitCode, VfiodpaError
@@ -24,11 +26,14 @@ from vfiodpa.guest.vhost_user import VhostUserGuest
 from vfiodpa.memory import Gpa
 from vfiodpa.spec.features import Feature
 from vfiodpa.vdpa.devices import Access, open_nic
+from vfiodpa.vdpa.service import HEALTH_CHECK
 from vfiodpa.vfio.function import VfioFunction
 
 SECONDS = 60.0
+PATIENCE = 30.0  # for an answer: the machine is emulated, and may share its processors
 KICKS = 100_000
 RESTARTS = 10
+CYCLES = 100
 ETHERTYPE = 0x88B5
 ETH_P_IP = 0x0800
 BROADCAST = b"\xff" * 6
@@ -71,7 +76,7 @@ def peer(request: pytest.FixtureRequest) -> str:
 
 def check_frames(path: Path, peer: str, count: int = 200) -> None:
     """A guest of ours sends; each frame comes back, once and unchanged."""
-    with EchoPeer(peer), VhostUserGuest(path) as guest:
+    with EchoPeer(peer), VhostUserGuest(path, timeout=PATIENCE) as guest:
         guest.start()
         plan = Plan(sizes=(60, 64, 590, 1514), count=count, window=16, stall=5.0, drain=5.0)
         verdict = run(guest, plan, seconds=SECONDS)
@@ -86,7 +91,7 @@ def test_verified_frames_both_ways(server: Server, peer: str) -> None:
 def test_the_kernel_rings_the_doorbell(bdf: str, iommu: str, socket_path: Path) -> None:
     with open_nic(bdf, access=Access(iommu)) as nic, nic.serve(socket_path) as service:
         service.start()
-        with VhostUserGuest(socket_path) as guest:
+        with VhostUserGuest(socket_path, timeout=PATIENCE) as guest:
             guest.start()
             guest.requests(0.1)
             choices = service.datapath.doorbells
@@ -94,18 +99,19 @@ def test_the_kernel_rings_the_doorbell(bdf: str, iommu: str, socket_path: Path) 
 
 
 def test_kicks_do_not_wake_the_server(server: Server) -> None:
-    with VhostUserGuest(server.socket) as guest:
+    with VhostUserGuest(server.socket, timeout=PATIENCE) as guest:
         guest.start()
         guest.stop_queue(0)
         guest.start_queue(0)
         time.sleep(0.5)
-        before = server.switches()
         bell = guest.doorbell(1).native
+        before, start = server.switches(), time.monotonic()
         for _ in range(KICKS):
             lib.vdp_doorbell_ring(bell)
-        after = server.switches()
+        after, seconds = server.switches(), time.monotonic() - start
+    own = seconds / HEALTH_CHECK + 2  # it looks at the device now and then; each look is a switch away and one back
     assert after.keys() == before.keys()
-    assert sum(after.values()) - sum(before.values()) <= 2, "housekeeping of the kernel at most"
+    assert sum(after.values()) - sum(before.values()) <= 2 * own, f"{KICKS} kicks in {seconds:.1f} s"
 
 
 def test_guest_after_guest(server: Server, peer: str) -> None:
@@ -114,7 +120,7 @@ def test_guest_after_guest(server: Server, peer: str) -> None:
 
 
 def test_a_guest_that_starts_and_stops(server: Server, peer: str) -> None:
-    with EchoPeer(peer), VhostUserGuest(server.socket) as guest:
+    with EchoPeer(peer), VhostUserGuest(server.socket, timeout=PATIENCE) as guest:
         for _ in range(RESTARTS):
             guest.start()
             verdict = run(guest, Plan(count=10, window=8, stall=5.0, drain=5.0), seconds=SECONDS)
@@ -137,10 +143,42 @@ def test_a_killed_server_leaves_a_usable_device(bdf: str, iommu: str, socket_pat
         assert server.status() == ExitCode.DONE
 
 
+def test_a_killed_guest_is_forgotten(server: Server, peer: str) -> None:
+    """The device had buffers in its memory: it is stopped and unmapped, and the next guest is served."""
+
+    def run_and_hang(tell: Callable[[object], None]) -> None:
+        guest = VhostUserGuest(server.socket)
+        guest.start()
+        for _ in range(8):
+            guest.queues[0].send(writable=[(guest.memory.alloc(2048), 2048)])
+        tell("started")
+        signal.pause()
+
+    with Child(run_and_hang) as victim:
+        assert victim.next() == "started"
+        victim.kill()
+    check_frames(server.socket, peer)
+
+
+@pytest.mark.timeout(400)
+def test_a_hundred_times_opened_served_and_closed(bdf: str, iommu: str, socket_path: Path) -> None:
+    def cycle() -> None:
+        with open_nic(bdf, access=Access(iommu)) as nic, nic.serve(socket_path) as service:
+            service.start()
+            with VhostUserGuest(socket_path, timeout=PATIENCE) as guest:
+                guest.start()
+
+    cycle()  # what is made once per process is made now
+    before = footprint()
+    for _ in range(CYCLES):
+        cycle()
+    assert settled(before) == before
+
+
 def test_two_servers_on_one_device(server: Server, bdf: str, iommu: str, directory: Path) -> None:
     with Server(bdf, iommu, directory / "second") as second:
         assert second.status() == ExitCode.NO_PERMISSION
-    with VhostUserGuest(server.socket) as guest:
+    with VhostUserGuest(server.socket, timeout=PATIENCE) as guest:
         guest.start()
 
 
@@ -166,18 +204,12 @@ def huge() -> Iterator[Memory]:
 
 
 def test_virtio_user(server: Server, peer: str, huge: Memory, directory: Path) -> None:
-    """Frames of the kernel's come back from testpmd as they went."""
-    log = directory / "testpmd.log"
-    with virtio_user(server.socket, log, cpu=two_cpus()[1], mergeable=True, memory=huge, ring=RING) as guest:
-        guest.start()
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)) as wire:
-            wire.bind((peer, ETHERTYPE))
-            wire.settimeout(10)
-            for number in range(200):
-                frame = bytes.fromhex("ffffffffffff525400000099") + ETHERTYPE.to_bytes(2, "big")
-                frame += number.to_bytes(4, "big") + os.urandom(60 + number)
-                wire.send(frame)
-                assert receive(wire) == frame
+    """Frames of the kernel's come back from testpmd as they went; so they do from the one after a killed one."""
+    with guest_of_dpdk(server, directory / "killed.log", huge) as victim:
+        check_echo(peer, 20)
+        victim.kill()
+    with guest_of_dpdk(server, directory / "testpmd.log", huge) as guest:
+        check_echo(peer, 200)
         guest.stop()
         guest.quit()
 
@@ -222,6 +254,24 @@ def test_virtio_user_with_two_pairs(two_pairs: None, server: Server, peer: str, 
         assert sum(seen.values()) >= 200
         guest.stop()
         guest.quit()
+
+
+def guest_of_dpdk(server: Server, log: Path, memory: Memory) -> Testpmd:
+    """testpmd that forwards already."""
+    guest = virtio_user(server.socket, log, cpu=two_cpus()[1], mergeable=True, memory=memory, ring=RING)
+    guest.start()
+    return guest
+
+
+def check_echo(peer: str, count: int) -> None:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)) as wire:
+        wire.bind((peer, ETHERTYPE))
+        wire.settimeout(10)
+        for number in range(count):
+            frame = bytes.fromhex("ffffffffffff525400000099") + ETHERTYPE.to_bytes(2, "big")
+            frame += number.to_bytes(4, "big") + os.urandom(60 + number)
+            wire.send(frame)
+            assert receive(wire) == frame
 
 
 def receive(wire: socket.socket) -> bytes:

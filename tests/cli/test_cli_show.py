@@ -16,9 +16,11 @@ SCHEMA: dict[str, type] = {
     "pci": dict,
     "config": dict,
     "queue_pairs": int,
+    "interrupts": str,
     "queues": list,
     "features": dict,
     "can": dict,
+    "doorbells": dict,
     "iommu": dict,
     "iova_ranges": list,
 }
@@ -28,6 +30,7 @@ def test_show_as_json(cli: Cli) -> None:
     body = cli("show", "-j", "soft:queues=2,mac=52:54:00:00:00:01,mtu=9000,iova=40").json
     assert {name: type(value) for name, value in body.items()} == SCHEMA
     assert body["schema"] == "vfiodpa.show/1"
+    assert body["interrupts"].startswith("an MSI-X vector for each queue")
     assert body["pci"] == {"id": "1af4:1041", "subsystem": "1af4:5d1c", "revision": 1, "vectors": 5}
     assert body["config"] == {
         "mac": "52:54:00:00:00:01", "link_up": True, "mtu": 9000, "max_queue_pairs": None, "speed": None,
@@ -61,6 +64,19 @@ def test_show_for_people(cli: Cli) -> None:
     assert "can            stop one queue, resume a queue where it stood, announce a guest (RARP)\n" in out
     assert "cannot         log dirty pages\n" in out
     assert "num_queues" not in out
+
+
+@pytest.mark.parametrize(
+    ("device", "can", "words"),
+    [
+        ("soft", False, "no: queues share a doorbell page"),
+        ("soft:notifier=on", True, "yes: each queue's doorbell has a page of its own that a guest can be given"),
+    ],
+)
+def test_show_says_whether_a_guest_can_ring_by_itself(cli: Cli, device: str, can: bool, words: str) -> None:
+    assert f"host notifier  {words}\n" in cli("show", device).out
+    doorbells = cli("show", "-j", device).json["doorbells"]
+    assert doorbells == {"host_notifier": can, "why": words.partition(": ")[2]}
 
 
 def test_show_says_what_a_device_cannot_do(cli: Cli) -> None:

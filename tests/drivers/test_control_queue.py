@@ -90,7 +90,7 @@ def test_pairs_are_offered_because_there_is_a_control_queue(nic: VdpaDevice) -> 
     assert nic.features & MULTIQUEUE == F.NET_MQ  # the guest's own control queue stays with its front end
 
 
-@pytest.mark.parametrize("device", [f"{PLAIN},off=ctrl_vq", f"{PLAIN},off=mq", "soft:model=plain", f"{PLAIN},msix=3"])
+@pytest.mark.parametrize("device", [f"{PLAIN},off=ctrl_vq", f"{PLAIN},off=mq", "soft:model=plain"])
 def test_one_pair_needs_none(make: Open, device: str) -> None:
     nic = make(device)
     assert (nic.queue_pairs, nic.features & F.NET_MQ, nic.reserved) == (1, 0, ())

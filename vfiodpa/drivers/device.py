@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from ..errors import Unsupported
 from ..memory import Iova
-from ..pci.function import Doorbell, IovaRange, PciFunction
+from ..pci.function import Doorbell, IovaRange, PciFunction, SharedPage
 from ..registers import RegisterBlock
 from ..spec.features import Feature
 from ..spec.virtio_net import NetConfig
@@ -158,7 +159,7 @@ class VdpaDevice(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Device reset; on return, however it ends, no DMA. Raises ``DeviceTimeout``."""
+        """Device reset, if need be by a reset of the function; however it ends, no DMA. Raises ``DeviceTimeout``."""
 
     @abstractmethod
     def negotiate(self, features: Feature) -> None:
@@ -204,6 +205,16 @@ class VdpaDevice(ABC):
     def set_config_irq(self, fd: int | None) -> None:
         """Eventfd to signal when configuration or status changes."""
 
+    @property
+    def interrupts(self) -> str:
+        """How interrupts reach the queues' eventfds, for people; empty when there is nothing to say."""
+        return ""
+
+    @property
+    def shares_config_irq(self) -> bool:
+        """Is the eventfd for configuration changes also signalled when queues have used buffers?"""
+        return False
+
     @abstractmethod
     def doorbell_address(self, queue: int) -> DoorbellAddress:
         """Where the queue's doorbell is."""
@@ -211,6 +222,13 @@ class VdpaDevice(ABC):
     @abstractmethod
     def doorbell(self, queue: int) -> Doorbell:
         """The doorbell as a handle for C threads."""
+
+    def doorbell_page(self, queue: int) -> SharedPage:
+        """A page with nothing in it but the queue's doorbell, at its start, for the guest to ring by itself.
+
+        Raises ``Unsupported`` with the reason where there is none.
+        """
+        raise Unsupported(f"the doorbell of queue {queue} cannot be given away", device=self.name)
 
     @abstractmethod
     def kick(self, queue: int) -> None:

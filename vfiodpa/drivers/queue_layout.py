@@ -16,7 +16,6 @@ from ..spec.virtio_net import NetConfig, control_queue
 from ..spec.virtio_pci import DeviceStatus
 from . import feature_policy as policy
 from .feature_words import write_features
-from .interrupts import pairs_for
 from .queue import Queue
 from .quirks import Quirks
 from .transport import Transport
@@ -48,7 +47,7 @@ class QueueLayout:
 class Survey:
     """Reads the queues of a device that was reset and has seen DRIVER.
 
-    It may set FEATURES_OK: then the device must be reset again afterwards. ``vectors``: those of the function.
+    It may set FEATURES_OK: then the device must be reset again afterwards.
     """
 
     device: str
@@ -56,7 +55,6 @@ class Survey:
     quirks: Quirks
     offered: Feature
     config: NetConfig
-    vectors: int
 
     def read(self) -> QueueLayout:
         """Raises ``DeviceError`` when there is no pair."""
@@ -67,7 +65,6 @@ class Survey:
             raise DeviceError("the device has no queue pair", device=self.device, cause=cause)
         if not self.quirks.active_pairs and control is None:
             pairs = 1  # nobody could tell the device to use a second one
-        pairs = pairs_for(self.vectors, pairs)
         queues = tuple(self._read_queue(queue) for queue in range(2 * pairs))
         return QueueLayout(queues, control if pairs > 1 else None)
 

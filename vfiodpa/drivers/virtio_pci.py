@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, StateError, Unsupported, UsageError
-from ..pci.function import Doorbell, IovaRange, PciFunction
+from ..pci.function import Doorbell, IovaRange, PciFunction, SharedPage
 from ..registers import RegisterBlock
 from ..spec.features import NONE, Feature, names
 from ..spec.pci import Command, ConfigHeader
@@ -20,6 +20,7 @@ from ..spec.virtio_pci import CommonCfg, DeviceStatus
 from . import feature_policy as policy
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .device_reset import DeviceReset
+from .doorbell_page import check_page_of_its_own
 from .feature_words import read_features, write_features
 from .interrupts import CONFIG, Interrupts
 from .net_config import OfferedConfig, read_config
@@ -44,6 +45,7 @@ class Counters:
 
     resets: int = 0
     reset_us: int = 0  # how long the last one took
+    function_resets: int = 0  # those of them that needed a reset of the function
     queue_starts: int = 0
     queue_stops: int = 0
     kicks: int = 0
@@ -78,7 +80,8 @@ class VirtioPci(VdpaDevice):
         self._command(Command.MEMORY)
         self._transport = Transport.find(function)
         self._common: CommonCfg = self._transport.common
-        self._reset_device = DeviceReset(function, self._common, self.deadlines.reset)
+        self.irqs = Interrupts(function)
+        self._reset_device = DeviceReset(function, self._common, self.deadlines.reset, self.irqs.rearm)
         self._vendor = Vendor(function, quirks)
         self._pairs = Pairs(self._vendor)
         self._acknowledge()
@@ -86,7 +89,6 @@ class VirtioPci(VdpaDevice):
         self._vendor = Vendor(function, self.quirks)
         self._offered = read_features(self._common, self.quirks.feature_words)
         self._config = OfferedConfig(self._transport.net, self._offered)
-        self.irqs = Interrupts(function)
         self._layout, control = with_control(function, self._survey(), self.deadlines.command)
         self._pairs = Pairs(self._vendor, control)
 
@@ -166,12 +168,13 @@ class VirtioPci(VdpaDevice):
         was, self._state = self._state, _State()
         self._pairs.forget()
         try:
-            took = self._reset_device()
+            done = self._reset_device()
         finally:
             if was.logging:  # last: until the reset is done the device may write, and a reset is not said to stop it
                 self._vendor.log_dirty(None)
         self._counters.resets += 1
-        self._counters.reset_us = round(took * 1e6)
+        self._counters.reset_us = round(done.seconds * 1e6)
+        self._counters.function_resets += done.by_function
 
     def negotiate(self, features: Feature) -> None:
         self._acknowledge()
@@ -262,12 +265,25 @@ class VirtioPci(VdpaDevice):
     def set_config_irq(self, fd: int | None) -> None:
         self.irqs.set(CONFIG, fd)
 
+    @property
+    def interrupts(self) -> str:
+        return self.irqs.in_words(len(self._queues))
+
+    @property
+    def shares_config_irq(self) -> bool:
+        return self.irqs.vectors == 1
+
     def doorbell_address(self, queue: int) -> DoorbellAddress:
         return self._queue(queue).doorbell
 
     def doorbell(self, queue: int) -> Doorbell:
         bell = self.doorbell_address(queue)
         return self.function.doorbell(bell.bar, bell.offset, bell.width, bell.value)
+
+    def doorbell_page(self, queue: int) -> SharedPage:
+        check_page_of_its_own(self._queue(queue), self._queues, self._transport.notify, self.name)
+        bell = self.doorbell_address(queue)
+        return self.function.doorbell_page(bell.bar, bell.offset)
 
     def kick(self, queue: int) -> None:
         bell = self.doorbell_address(queue)
@@ -357,7 +373,7 @@ class VirtioPci(VdpaDevice):
             raise FeaturesRefused(what, device=self.name, cause=f"it offered {', '.join(names(self._offered))}")
 
     def _survey(self) -> QueueLayout:
-        survey = Survey(self.name, self._transport, self.quirks, self._usable, self._config, self.irqs.vectors)
+        survey = Survey(self.name, self._transport, self.quirks, self._usable, self._config)
         layout = survey.read()
         if self.status & S.FEATURES_OK:
             self._acknowledge()

@@ -8,7 +8,7 @@ unmapped; then the front end unmaps the memory, closes its fds and replies.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from ..drivers.device import QueueState, VdpaDevice
@@ -17,7 +17,7 @@ from ..frontends.frontend import Backend, Frontend, Region, Ring
 from ..spec.features import NONE, Feature, names
 from ..spec.virtio_net import MAX_MTU
 from ..spec.virtio_pci import DeviceStatus
-from .doorbell import DoorbellChoice, in_words
+from .doorbell import DoorbellChoice, DoorbellMode, Doorbells, in_words
 from .guest_map import GuestMap, holds_part_of
 from .runner import Runner, Slot, drain
 
@@ -49,16 +49,25 @@ FIRST_OPTIONAL = 2  # the first pair is always in use
 class Datapath(Backend):
     """One device and at most one guest. All calls come from one thread, the event loop's."""
 
-    def __init__(self, device: VdpaDevice, on_lost: Callable[[DeviceGone], None] = lambda _error: None) -> None:
-        """``on_lost`` is told when the device is gone, or must be given back, whenever that is found out."""
+    def __init__(
+        self,
+        device: VdpaDevice,
+        on_lost: Callable[[DeviceGone], None] = lambda _error: None,
+        doorbell: DoorbellMode = DoorbellMode.NOTIFIER,
+    ) -> None:
+        """``on_lost`` is told when the device is gone, or must be given back, whenever that is found out.
+
+        ``doorbell``: the best way that may be used.
+        """
         self.device = device
         self.state = State.IDLE
         self._on_lost = on_lost
         self._frontend: Frontend | None = None
         self._features = NONE
         self._driver_ok = False
+        self._config: Mapping[str, int | list[int]] = {}
         self._memory = GuestMap(device.name, device.function.dma, device.reserved)
-        self._runner = Runner(device, self._memory)
+        self._runner = Runner(device, self._memory, Doorbells(device, doorbell))
 
     def __repr__(self) -> str:
         return f"<Datapath {self.device.name}: {self.state.value}, queues {sorted(self.running)}>"
@@ -89,6 +98,11 @@ class Datapath(Backend):
         return self.device.can_announce
 
     @property
+    def shares_doorbells(self) -> bool:
+        """May guests ring the device by themselves?"""
+        return self._runner.doorbells.can_share
+
+    @property
     def doorbells(self) -> dict[int, DoorbellChoice]:
         """How the kicks of each running queue reach the device, and why that way."""
         return self._runner.doorbells.choices
@@ -108,7 +122,7 @@ class Datapath(Backend):
     def attach(self, frontend: Frontend) -> None:
         """A guest is there."""
         self._move(State.ATTACHED)
-        self._frontend = frontend
+        self._frontend = self._runner.doorbells.frontend = frontend
 
     def detach(self) -> None:
         """The guest is gone: stop, unmap and reset everything. Never raises."""
@@ -123,7 +137,7 @@ class Datapath(Backend):
         self._runner.slots.clear()
         self._features = NONE
         self._driver_ok = False
-        self._frontend = None
+        self._frontend = self._runner.doorbells.frontend = None
         self._move(State.IDLE)
 
     def reset(self) -> None:
@@ -254,8 +268,15 @@ class Datapath(Backend):
 
     def _on_config_event(self) -> None:
         drain(self._runner.config_event)
-        if self.state is State.RUNNING and self._is_well() and self._frontend is not None:
+        if self.state is State.RUNNING and self._is_well() and self._config_moved() and self._frontend is not None:
             self._frontend.config_changed()
+
+    def _config_moved(self) -> bool:
+        """Is it worth telling? Where queues share the interrupt, mostly not."""
+        if not self.device.shares_config_irq:
+            return True
+        before, self._config = self._config, self.device.read_config()
+        return self._config != before
 
     def _on_error_event(self) -> None:
         drain(self.device.function.error_event)
@@ -334,6 +355,9 @@ class Datapath(Backend):
         self._move(State.RUNNING)
         self._runner.start(self._features, queues)
         log.info("%s: started, queues %s, features %s", self.device.name, queues, " ".join(names(self._features)))
+        if self.device.shares_config_irq:
+            self._config = self.device.read_config()
+        log.info("%s: interrupts: %s", self.device.name, self.device.interrupts)
         for choice, which in in_words(self.doorbells).items():
             log.info("%s: doorbells of %s: %s", self.device.name, which, choice)
 

@@ -41,13 +41,13 @@ class Slot:
 class Runner:
     """Programs queues, connects their notifications and takes both away again."""
 
-    def __init__(self, device: VdpaDevice, memory: GuestMap) -> None:
+    def __init__(self, device: VdpaDevice, memory: GuestMap, doorbells: Doorbells) -> None:
         self._device = device
         self._memory = memory
         self.slots: dict[int, Slot] = {}
         self.running: set[int] = set()
         self._active_pairs = 0  # as last told to the device; 0: nothing was
-        self.doorbells = Doorbells(device)
+        self.doorbells = doorbells
         self._packed = False  # rings of the guest
         self.config_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
