@@ -8,7 +8,8 @@ order changes from round to round, so that a slow minute of the machine hits bot
 - Busy cycles per frame: ticks of the time stamp counter in polls that found frames, by the frames taken from the
   guest. Each frame counts once: testpmd counts it in its receive burst, we in our transmit queue's ``packets``.
 
-Usage: python -m benchmarks.vhost_echo [--rounds N] [--seconds S] [--sizes 64 1518]. As root it reserves huge pages.
+Usage: python -m benchmarks.vhost_echo [--rounds N] [--seconds S] [--sizes 64 1518] [--paths split_mrg packed_mrg].
+As root it reserves huge pages.
 """
 
 from __future__ import annotations
@@ -39,18 +40,27 @@ RESULTS = Path(__file__).parent / "results"
 KINDS = ("vfiodpa", "dpdk")
 BURSTS = 32
 WARM_UP_S = 0.5
+# DPDK's names of virtio-user's paths: guides/nics/virtio.rst. The tenth, packed_vec, needs AVX-512.
+PATHS: dict[str, dict[str, bool]] = {
+    f"{'packed' if packed else 'split'}{'_inorder' if in_order else ''}_{'mrg' if mergeable else 'nonmrg'}": {
+        "packed": packed,
+        "in_order": in_order,
+        "mergeable": mergeable,
+    }
+    for packed, in_order, mergeable in itertools.product((False, True), (False, True), (True, False))
+} | {"split_vec": {"mergeable": False, "in_order": True, "vectorized": True}}
 QUIET = 50  # preemptions a second that a measurement can bear
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is sent, and through which receive path of the guest."""
+    """What is sent, and through which path of the guest's driver (a key of ``PATHS``)."""
 
     size: int
-    mergeable: bool
+    path: str
 
     def __str__(self) -> str:
-        return f"{self.size} B, {'mergeable' if self.mergeable else 'plain'}"
+        return f"{self.size} B, {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,7 @@ def measure(kind: str, case: Case, number: int, seconds: float, memory: Memory) 
         with (
             server.program,
             virtio_user(
-                server.socket, directory / "guest.log", cpu=peer_cpu, mergeable=case.mergeable, memory=memory
+                server.socket, directory / "guest.log", cpu=peer_cpu, memory=memory, **PATHS[case.path]
             ) as guest,
         ):
             guest.set_frame_size(case.size)
@@ -139,7 +149,7 @@ def summary(samples: Sequence[Sample], case: Case) -> dict[str, Spread]:
 def print_table(samples: Sequence[Sample], cases: Sequence[Case]) -> None:
     """Rates, then cycles, then what a reader should know before believing them."""
     print("\nmedian (lowest..highest); ratios are vfiodpa / DPDK of the same round")
-    row = "{:18} {:>26} {:>26} {:>22}".format
+    row = "{:28} {:>26} {:>26} {:>22}".format
     print(row("frames per second, M", "vfiodpa", "DPDK vhost", "ratio (more is better)"))
     summaries = {case: summary(samples, case) for case in cases}
     for case, found in summaries.items():
@@ -177,7 +187,7 @@ def write_results(samples: Sequence[Sample], cases: Sequence[Case], about: dict[
     RESULTS.mkdir(exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
     result = {
-        "schema": "vfiodpa.bench/1",
+        "schema": "vfiodpa.bench/2",
         "when": now.isoformat(timespec="seconds"),
         "vfiodpa": version("vfiodpa"),
         **about,
@@ -197,6 +207,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of each case and back end (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="that are measured in each run (default 2)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 1518], help="of frames (default 64 1518)")
+    some = ["split_mrg", "split_nonmrg", "packed_mrg", "packed_nonmrg"]
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=some, help=f"of the guest (default {some})")
     return parser.parse_args(argv)
 
 
@@ -206,7 +218,7 @@ def main(argv: Sequence[str]) -> int:
     if shutil.which("dpdk-testpmd") is None:
         print("dpdk-testpmd is not installed: apt-get install dpdk-dev", file=sys.stderr)
         return 77
-    cases = [Case(size, mergeable) for size in options.sizes for mergeable in (True, False)]
+    cases = [Case(size, path) for size in options.sizes for path in options.paths]
     about = {"machine": machine()}
     print(f"{about['machine']}")
     if len(set(two_cpus())) < 2:

@@ -29,8 +29,8 @@ static inline void vdp_copy32(uint8_t *dst, const uint8_t *src)
 }
 
 /*
- * Small frames are the common case and a call of memcpy costs more than they do: moves of fixed size, the last
- * one overlaps the one before.
+ * Small frames are the common case and a call of memcpy costs more than they do: moves of fixed size, the
+ * last one overlaps the one before.
  */
 static inline void vdp_copy(uint8_t *dst, const uint8_t *src, uint32_t length)
 {

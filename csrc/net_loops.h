@@ -34,6 +34,8 @@ static uint32_t net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST
 		frames[i].length = buffer.length - VDP_NET_HDR;
 		frames[i].id = buffer.link;
 		vdp_prefetch(frames[i].data);
+		if (!copy.batch)
+			RING(claim)(&copy, (uint16_t)i);
 	}
 	return i;
 }

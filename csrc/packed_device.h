@@ -92,6 +92,15 @@ static inline void vdp_packed_put_batch(struct vdp_ring *q, uint16_t id)
 	vdp_packed_put(q, q->published, id, 0);
 }
 
+/* The used descriptor will be written where an available one was: ask for its line now. */
+static inline void vdp_packed_claim(const struct vdp_ring *q, uint16_t ahead)
+{
+	uint16_t at = vdp_packed_at((uint16_t)(q->next + ahead));
+
+	if (ahead == 0 || at % (VDP_CACHE_LINE / 16) == 0)
+		vdp_prefetch_write(q->packed.desc + at);
+}
+
 /* Tell the driver of what was used since the last time. Returns false when that is nothing. */
 static inline bool vdp_packed_publish(struct vdp_ring *q)
 {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.vhost_echo import Case, Sample, Spread, summary
 from hwtests.peers.backend import counters_of
 
-CASE = Case(64, mergeable=True)
+CASE = Case(64, "split_mrg")
 
 
 def sample(kind: str, number: int, pps: int, case: Case = CASE) -> Sample:
@@ -14,7 +14,7 @@ def sample(kind: str, number: int, pps: int, case: Case = CASE) -> Sample:
 
 def test_ratios_are_taken_within_a_round() -> None:
     order = [sample("vfiodpa", 0, 200), sample("dpdk", 0, 100), sample("dpdk", 1, 10), sample("vfiodpa", 1, 30)]
-    found = summary([*order, sample("dpdk", 0, 7, Case(1518, mergeable=True))], CASE)
+    found = summary([*order, sample("dpdk", 0, 7, Case(1518, "split_mrg"))], CASE)
     assert found["ratio pps"] == Spread(2.5, 2.0, 3.0)
     assert found["dpdk pps"] == Spread(55, 10, 100)
     assert found["ratio cycles"].low < found["ratio cycles"].high < 1

@@ -52,13 +52,22 @@ class LinuxGuest(Program):
     """A running guest that takes one command a line on its serial port and answers each with one line of JSON."""
 
     def __init__(
-        self, socket: Path, log: Path, kernel_directory: Path, ramdisk: Path, *, page_per_vq: bool = False
+        self,
+        socket: Path,
+        log: Path,
+        kernel_directory: Path,
+        ramdisk: Path,
+        *,
+        page_per_vq: bool = False,
+        packed: bool = False,
     ) -> None:
         """``page_per_vq``: QEMU's own condition for taking a doorbell page from the back end."""
+        self.monitor = log.with_suffix(".qmp")  # a Unix socket
         memory = "256M"
         machine = ["-machine", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", memory]
         machine += ["-object", f"memory-backend-memfd,id=ram,size={memory},share=on"]
         machine += ["-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none"]
+        machine += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
         boot = ["-kernel", str(kernel_directory / "vmlinuz"), "-initrd", str(ramdisk)]
         # ipv6: its own frames would be counted by the server. tsc: no calibration, which takes seconds here.
         # panic: an end, not a hang.
@@ -66,8 +75,8 @@ class LinuxGuest(Program):
         nic = ["-chardev", f"socket,id=vhost,path={socket}", "-netdev", "vhost-user,id=net,chardev=vhost"]
         # vectors=0: QEMU 7.2 without KVM crashes when a vhost-user NIC uses MSI-X (a null irqfd table, in
         # msix_set_vector_notifiers); the back end sees the same call eventfds with a pin interrupt.
-        pages = "on" if page_per_vq else "off"
-        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages}"]
+        pages, rings = "on" if page_per_vq else "off", "on" if packed else "off"
+        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages},packed={rings}"]
         super().__init__(["qemu-system-x86_64", *machine, *boot, *nic], log)
         self._mark = 0
         with self.kill_on_error():

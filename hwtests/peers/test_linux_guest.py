@@ -10,11 +10,13 @@ import pytest
 from hwtests import debian_kernel
 from hwtests.peers.backend import EchoBackend
 from hwtests.peers.linux_guest import LinuxGuest, initramfs
+from hwtests.rig.qmp import Qmp
 
 pytestmark = pytest.mark.timeout(400)
 
 # virtio 1.3, §5.1.3 and §6: mergeable buffers, indirect descriptors, event index, VERSION_1
 FEATURES = (15, 28, 29, 32)
+RING_PACKED = 34
 FRAMES = 500
 
 
@@ -31,16 +33,24 @@ def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return kernel_directory, initramfs(kernel_directory, tmp_path_factory.mktemp("guest") / "initramfs.cpio")
 
 
+@pytest.fixture(params=[False, True], ids=["split", "packed"])
+def packed(request: pytest.FixtureRequest) -> bool:
+    value: bool = request.param
+    return value
+
+
 @pytest.fixture
-def boot(server: EchoBackend, boot_files: tuple[Path, Path]) -> Callable[[], LinuxGuest]:
+def boot(server: EchoBackend, boot_files: tuple[Path, Path], packed: bool) -> Callable[[], LinuxGuest]:
     def start() -> LinuxGuest:
-        return LinuxGuest(server.socket, server.socket.with_name("qemu.log"), *boot_files)
+        return LinuxGuest(server.socket, server.socket.with_name("qemu.log"), *boot_files, packed=packed)
 
     return start
 
 
-def check_link(guest: LinuxGuest, command: str = "up") -> None:
+def check_link(guest: LinuxGuest, command: str = "up", packed: bool | None = None) -> None:
     link = guest.ask(command)
+    if packed is not None:
+        assert link["features"][RING_PACKED] == str(int(packed))
     assert link["driver"] == "virtio_net"
     assert link["carrier"] == 1
     assert [bit for bit in FEATURES if link["features"][bit] != "1"] == []
@@ -51,9 +61,9 @@ def check_echo(guest: LinuxGuest, frames: int, size: int) -> None:
     assert result == {"sent": frames, "back": frames, "corrupt": 0, "duplicate": 0, "reordered": 0}
 
 
-def test_frames_come_back(boot: Callable[[], LinuxGuest], server: EchoBackend) -> None:
+def test_frames_come_back(boot: Callable[[], LinuxGuest], server: EchoBackend, packed: bool) -> None:
     with boot() as guest:
-        check_link(guest)
+        check_link(guest, packed=packed)
         check_echo(guest, FRAMES, 64)
         check_echo(guest, FRAMES, 1514)
         ours = server.settled()
@@ -67,6 +77,18 @@ def test_the_driver_lets_go_and_takes_again(boot: Callable[[], LinuxGuest]) -> N
         check_link(guest)
         check_echo(guest, FRAMES, 64)
         check_link(guest, "rebind")
+        check_echo(guest, FRAMES, 1514)
+        guest.poweroff()
+
+
+def test_a_paused_machine_goes_on(boot: Callable[[], LinuxGuest]) -> None:
+    """QEMU asks where the rings stand and starts them there: with a wrap counter, if they are packed."""
+    with boot() as guest, Qmp.connect(guest.monitor) as qmp:
+        check_link(guest)
+        for frames in (FRAMES, 3):  # laps of the ring, then a few more
+            check_echo(guest, frames, 64)
+            qmp.execute("stop")
+            qmp.execute("cont")
         check_echo(guest, FRAMES, 1514)
         guest.poweroff()
 

@@ -86,19 +86,19 @@ def wait_for_frames(guest: Testpmd, more_than: int) -> PortStats:
         assert time.monotonic() < deadline, f"the frames do not circulate: {stats}"
 
 
-def check_agreement(guest: Testpmd, server: EchoBackend, before: int, frame: int = FRAME) -> int:
+def check_agreement(guest: Testpmd, server: EchoBackend, before: int) -> int:
     """Both sides counted the same frames since ``before``; returns what the server has taken from guests so far."""
     guest.stop()
     theirs, ours = guest.port_stats(), server.settled()
     if ours.from_guest - before != theirs.tx_packets:  # one late look: the guest stopped first, the server drains
         theirs = guest.port_stats()
     assert ours.from_guest - before == theirs.tx_packets
-    assert theirs.tx_bytes == theirs.tx_packets * frame
+    assert theirs.tx_bytes == theirs.tx_packets * FRAME
     in_ring = ours.to_guest + ours.dropped - before - theirs.rx_packets  # echoed, not yet looked at by the guest
     assert 0 <= in_ring <= RING
     assert ours.from_guest == ours.to_guest + ours.dropped
-    assert ours.bytes_from_guest == ours.from_guest * frame
-    assert ours.bytes_to_guest == ours.to_guest * frame
+    assert ours.bytes_from_guest == ours.from_guest * FRAME
+    assert ours.bytes_to_guest == ours.to_guest * FRAME
     return ours.from_guest
 
 
@@ -110,7 +110,7 @@ def test_frames_circulate_and_both_sides_count_the_same(server: EchoBackend, mer
 
 
 def test_every_ring_of_dpdk(server: EchoBackend, packed: bool, mergeable: bool, in_order: bool) -> None:
-    rings = {"packed": packed, "in_order": in_order, "mergeable": mergeable}
+    rings: dict[str, Any] = {"packed": packed, "in_order": in_order, "mergeable": mergeable}
     with peer(server, "guest", **rings) as guest:
         circulate(guest)
         check_agreement(guest, server, 0)

@@ -91,6 +91,20 @@ def test_a_chain_that_is_not_all_there_is_an_error(nic: Nic) -> None:
     assert "not available (position 0x8001)" in nic.f.diagnose()
 
 
+def test_doorbells_with_notification_data(nic: Nic) -> None:
+    bring_up(nic, FEATURES | Feature.NOTIFICATION_DATA)
+    tx = PackedRing(nic, 1, SIZE)
+    for number in range(SIZE + 1):
+        nic.wait_asleep()
+        tx.offer_packed(bytes(72))
+        position = 0x8000 | number + 1 if number + 1 < SIZE else number + 1 - SIZE
+        nic.bell(1, 1 | position << 16, width=32)
+        assert tx.wait_packed() is not None
+    for value, width in ((1, 16), (0x8001_0000, 32)):
+        with pytest.raises(DriverBreach, match="NOTIFICATION_DATA"):
+            nic.bell(1, value, width=width)
+
+
 def test_it_can_be_left_out() -> None:
     nic = Nic("soft:off=ring_packed+in_order")
     try:

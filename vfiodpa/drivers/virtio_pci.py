@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, StateError, Unsupported, UsageError
 from ..pci.function import Doorbell, IovaRange, PciFunction, SharedPage
@@ -29,6 +29,7 @@ from .queue import Queue
 from .queue_layout import QueueLayout, Survey
 from .queue_stop import StopBy, halt
 from .quirks import GENERIC, PciId, Quirks, ReadPoint
+from .session import Counters, Session
 from .transport import Transport, check_present
 from .vendor import Vendor
 from .waiting import Deadlines
@@ -37,28 +38,6 @@ log = logging.getLogger(__name__)
 
 F = Feature
 S = DeviceStatus
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the driver did since it was opened."""
-
-    resets: int = 0
-    reset_us: int = 0  # how long the last one took
-    function_resets: int = 0  # those of them that needed a reset of the function
-    queue_starts: int = 0
-    queue_stops: int = 0
-    kicks: int = 0
-
-
-@dataclass(slots=True)
-class _State:
-    """What a reset forgets."""
-
-    negotiated: Feature = NONE
-    running: dict[int, QueueSetup] = field(default_factory=dict)
-    stuck: bool = False  # a queue did not stop: no use in asking it again
-    logging: bool = False  # the dirty log is on
 
 
 class VirtioPci(VdpaDevice):
@@ -73,7 +52,7 @@ class VirtioPci(VdpaDevice):
         self.driver = quirks.name
         self.deadlines = deadlines or Deadlines()
         self._counters = Counters()
-        self._state = _State()
+        self._state = Session()
         self._header = ConfigHeader(function.config)
         check_present(function)
         self._check_ids(quirks)
@@ -165,7 +144,7 @@ class VirtioPci(VdpaDevice):
     # Life cycle
 
     def reset(self) -> None:
-        was, self._state = self._state, _State()
+        was, self._state = self._state, Session()
         self._pairs.forget()
         try:
             done = self._reset_device()
@@ -350,7 +329,7 @@ class VirtioPci(VdpaDevice):
 
     def _give_up(self) -> None:
         """3.1.1: a driver that cannot go on sets FAILED. The error under way matters more than a new one."""
-        self._state = _State()
+        self._state = Session()
         try:
             self._common.device_status |= S.FAILED
         except (DeviceError, OSError) as error:

@@ -41,6 +41,7 @@ OFFERED = (
     | Feature.ORDER_PLATFORM
     | Feature.RING_PACKED
     | Feature.IN_ORDER
+    | Feature.NOTIFICATION_DATA
     | Feature.RING_RESET
     | CONTROL
 )
@@ -118,7 +119,7 @@ class SoftOptions:
         """The features offered to the driver."""
         off = self.off
         if self.model is Model.IFCVF:
-            off |= CONTROL | Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER
+            off |= CONTROL | Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER | Feature.NOTIFICATION_DATA
         if not self.reset:
             off |= Feature.RING_RESET
         if self.queues == 1:

@@ -43,6 +43,7 @@ class NotifyArea:
 
     def __init__(self, device: str, state: CommonState, multiplier: int, ring: Callable[[int], None]) -> None:
         self.device = device
+        self.state = state
         self.multiplier = multiplier
         self.length = len(state.queues) * multiplier
         self._ring = ring
@@ -56,8 +57,11 @@ class NotifyArea:
     def check(self, offset: int, width: int, value: int) -> int:
         """The queue whose doorbell this write rings; raises ``DriverBreach`` for any other write."""
         queue, rest = divmod(offset, self.multiplier)
-        if rest or width != 16 or value != queue or not 0 <= offset < self.length:
-            raise rules.NOTIFY.breach(self.device, f"notify+{offset:#x}", f"{width}-bit write of {value:#x}")
+        rule, right, told = rules.NOTIFY, 16, value
+        if Feature.NOTIFICATION_DATA in self.state.driver_features:  # where the ring ends is only a hint to us
+            rule, right, told = rules.NOTIFY_DATA, 32, value & 0xFFFF
+        if rest or width != right or told != queue or not 0 <= offset < self.length:
+            raise rule.breach(self.device, f"notify+{offset:#x}", f"{width}-bit write of {value:#x}")
         return queue
 
 
