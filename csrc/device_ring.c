@@ -73,17 +73,35 @@ bool vdp_ring_enter(struct vdp_ring *q, const struct vdp_buffer *table, bool all
 	return true;
 }
 
+/* Readable buffers come first, where a chain has both (2.7.4.2, 2.8.17). */
+static bool right_direction(struct vdp_ring *q, const struct vdp_buffer *buffer, struct vdp_chain *chain)
+{
+	uint16_t writable = buffer->flags & VDP_DESC_WRITE;
+
+	if (!q->mixed)
+		return writable == q->flags;
+	if (writable && !chain->turned) {
+		chain->turned = true;
+		chain->readable = chain->length;
+		chain->readable_pieces = chain->pieces;
+	}
+	return writable || !chain->turned;
+}
+
 bool vdp_ring_add(struct vdp_ring *q, const struct vdp_buffer *buffer, uint32_t keep,
     struct vdp_piece *pieces, struct vdp_chain *chain)
 {
-	uint64_t kept = chain->length < keep ? keep - chain->length : 0;
-	uint32_t length = buffer->length < kept ? buffer->length : (uint32_t)kept;
-	uint64_t iova = buffer->addr;
+	uint64_t iova = buffer->addr, kept;
+	uint32_t length, perm;
 
-	if ((buffer->flags & VDP_DESC_WRITE) != q->flags) {
+	if (!right_direction(q, buffer, chain)) {
 		vdp_ring_fail(q, VDP_NIC_BAD_ORDER, chain->id);
 		return false;
 	}
+	perm = chain->turned ? VDP_DMA_WRITE : q->perm;
+	kept = chain->length - chain->readable; /* of this part */
+	kept = kept < keep ? keep - kept : 0;
+	length = buffer->length < kept ? buffer->length : (uint32_t)kept;
 	chain->length += buffer->length;
 	if (chain->length > q->longest || iova + buffer->length < iova) {
 		vdp_ring_fail(q, VDP_NIC_BAD_LENGTH, chain->length);
@@ -91,10 +109,10 @@ bool vdp_ring_add(struct vdp_ring *q, const struct vdp_buffer *buffer, uint32_t 
 	}
 	while (length > 0) {
 		uint32_t run;
-		uint8_t *host = vdp_dma_run(q->dma, &q->cache, iova, length, q->perm, &run);
+		uint8_t *host = vdp_dma_run(q->dma, &q->cache, iova, length, perm, &run);
 
 		if (!host)
-			return vdp_ring_fault(q, iova, length, q->perm);
+			return vdp_ring_fault(q, iova, length, perm);
 		pieces[chain->pieces++] = (struct vdp_piece){.addr = host, .length = run, .iova = iova};
 		iova += run;
 		length -= run;

@@ -46,6 +46,7 @@ struct vdp_ring {
 	uint64_t held;              /* the used entry at published, which the driver may see last */
 	bool batch;                 /* one used entry tells of all since published (IN_ORDER) */
 	bool event_idx, indirect_ok;
+	bool mixed;        /* chains have a readable and a writable part; perm and keep are per part */
 	bool saw_indirect; /* the chain read last had a table */
 	struct vdp_dma_cache cache;
 	struct vdp_dma *dma;
@@ -60,6 +61,10 @@ struct vdp_chain {
 	uint32_t pieces;
 	uint16_t id;    /* the driver's name for it: the head, in a split ring */
 	uint16_t slots; /* of the ring: 1 in a split one */
+	/* Of a mixed queue: where the writable part begins, if there is one. */
+	uint64_t readable;
+	uint32_t readable_pieces;
+	bool turned;
 };
 
 /* A buffer, whichever layout described it. */

@@ -264,14 +264,16 @@ static int pop_one(struct vdp_packed_driver *drv, uint16_t flags, struct vdp_use
 	uint32_t len = __atomic_load_n(&desc->length, __ATOMIC_RELAXED);
 	struct chain *chain = &drv->chains[id < drv->size ? id : 0];
 
-	if (!(flags & VDP_PACKED_WRITE))
-		len = 0; /* 2.8.6: only then it has a meaning */
 	if (id >= drv->size)
 		return fault(drv, VDP_DRIVER_BAD_ID, id);
 	if (!chain->length || chain->serial >= drv->published)
 		return fault(drv, VDP_DRIVER_NOT_OUTSTANDING, id);
-	if (len > chain->writable)
-		return fault(drv, VDP_DRIVER_BAD_LENGTH, len);
+	if (len > chain->writable) {
+		if (flags & VDP_PACKED_WRITE)
+			return fault(drv, VDP_DRIVER_BAD_LENGTH, len);
+		/* Without the flag it is reserved (2.8.6), but QEMU never sets it: a length that can be is one. */
+		len = 0;
+	}
 	*out = (struct vdp_used){.cookie = chain->cookie, .len = len, .head = id};
 	/* One used descriptor for the chain; both sides skip the rest of it (2.8.6). */
 	drv->used = vdp_packed_advance(drv->used, chain->length, drv->size);

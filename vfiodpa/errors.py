@@ -93,6 +93,10 @@ class FeaturesRefused(DeviceError):
     """The device cleared FEATURES_OK (virtio 1.3, section 3.1.1 step 6)."""
 
 
+class CommandRefused(DeviceError):
+    """The device answered a control queue command with VIRTIO_NET_ERR (virtio 1.3, section 5.1.6.5)."""
+
+
 class IommuError(DeviceError):
     """The IOMMU refused a mapping."""
 

@@ -75,8 +75,8 @@ class LinuxGuest(Program):
         nic = ["-chardev", f"socket,id=vhost,path={socket}", "-netdev", "vhost-user,id=net,chardev=vhost"]
         # vectors=0: QEMU 7.2 without KVM crashes when a vhost-user NIC uses MSI-X (a null irqfd table, in
         # msix_set_vector_notifiers); the back end sees the same call eventfds with a pin interrupt.
-        rings, pages = ("on" if packed else "off"), ("on" if page_per_vq else "off")
-        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,packed={rings},page-per-vq={pages}"]
+        pages, rings = "on" if page_per_vq else "off", "on" if packed else "off"
+        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages},packed={rings}"]
         super().__init__(["qemu-system-x86_64", *machine, *boot, *nic], log)
         self._mark = 0
         with self.kill_on_error():

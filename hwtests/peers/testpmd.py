@@ -61,12 +61,12 @@ class Testpmd(Program):
     __test__ = False  # not a test class
 
     def __init__(
-        self, vdev: str, log: Path, *, cpu: int, memory: Memory = Memory.SMALL_PAGES, ring: int = RING
+        self, vdev: str, log: Path, *, cpu: int, memory: Memory = Memory.SMALL_PAGES, ring: int = RING, pairs: int = 1
     ) -> None:
         eal = ["--lcores", f"0@{cpu},1@{cpu}", *memory.options, "-m", str(MEMORY_MB)]
         eal += ["--no-pci", "--no-shconf", "--no-telemetry", "--vdev", vdev]
         app = ["-i", "--port-topology=loop", "--nb-cores=1", "--no-mlockall", "--total-num-mbufs=16384"]
-        app += [f"--txd={ring}", f"--rxd={ring}"]
+        app += [f"--txd={ring}", f"--rxd={ring}", f"--txq={pairs}", f"--rxq={pairs}"]
         # Line-buffered: its answers must be in the file when it waits for the next command.
         super().__init__(["stdbuf", "-oL", "dpdk-testpmd", *eal, "--", *app], log)
 
@@ -117,6 +117,15 @@ class Testpmd(Program):
         got = self.wait_for(pattern, COMMAND_S, mark)
         return ForwardStats(*(int(got[key] or 0) for key in ("rx", "tx", "drop", "cycles", "io")))
 
+    def received_by_queue(self) -> dict[int, int]:
+        """Frames that were forwarded from each receive queue; queues without any are left out."""
+        mark = self.printed()
+        self.send("show fwd stats all")
+        self.command("show config fwd", r"^io packet forwarding - ")
+        pattern = r"RX Port= *0/Queue= *(\d+) -> [^\n]*\n\s*RX-packets: (\d+)"
+        text = self.wait_for(r"(?s).*Accumulated forward", COMMAND_S, mark)[0]
+        return {int(queue): int(count) for queue, count in re.findall(pattern, text) if int(count)}
+
     def quit(self) -> int:
         """The orderly end; its exit status."""
         self.send("quit")
@@ -134,11 +143,13 @@ def virtio_user(
     vectorized: bool = False,
     memory: Memory = Memory.SMALL_PAGES,
     ring: int = RING,
+    pairs: int = 1,
 ) -> Testpmd:
-    """testpmd as a guest's driver on a vhost-user socket: one queue pair, rings of ``ring`` entries."""
-    vdev = f"net_virtio_user0,path={socket},queues=1,queue_size={ring},mrg_rxbuf={int(mergeable)}"
+    """testpmd as a guest's driver on a vhost-user socket: ``pairs`` queue pairs, rings of ``ring`` entries."""
+    vdev = f"net_virtio_user0,path={socket},queues={pairs},queue_size={ring},mrg_rxbuf={int(mergeable)}"
     vdev += f",packed_vq={int(packed)},in_order={int(in_order)},vectorized={int(vectorized)}"
-    peer = Testpmd(vdev, log, cpu=cpu, memory=memory, ring=ring)
+    vdev += f",cq={int(pairs > 1)}"  # between its driver and its front end; the back end never sees it
+    peer = Testpmd(vdev, log, cpu=cpu, memory=memory, ring=ring, pairs=pairs)
     peer.wait_ready()
     return peer
 

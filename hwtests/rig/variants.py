@@ -81,9 +81,17 @@ VARIANTS = [
         suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses or host_notifier")],
     ),
     Variant(
+        name="mq-packed",
+        machine=Machine(nics=wired(pairs=2, packed=True)),
+        suites=[suite("device", "-k", "pairs")],
+    ),
+    Variant(
         name="mq-virtio-iommu",
-        machine=Machine(nics=wired(pairs=2, mtu=1400), iommu=Iommu.VIRTIO),
-        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "vp_vdpa")],
+        machine=Machine(nics=wired(pairs=2, mtu=1400), iommu=Iommu.VIRTIO, hugepages=200),
+        suites=[
+            suite("device", "-k", "dma or notifications or frames or pairs"),
+            suite("vfio", "-k", "vp_vdpa or pair"),
+        ],
         kernel=Wanted.FULL,
     ),
     Variant(

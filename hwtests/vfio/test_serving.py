@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hwtests.device.echo_peer import OUTGOING, EchoPeer, interface_of
+from hwtests.device.udp_flow import Pair, frame, wait_for
 from hwtests.footprint import footprint, settled
 from hwtests.peers import hugepages
 from hwtests.peers.testpmd import MEMORY_MB, Memory, Testpmd, two_cpus, virtio_user
@@ -23,6 +24,7 @@ from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.traffic import Plan, run
 from vfiodpa.guest.vhost_user import VhostUserGuest
 from vfiodpa.memory import Gpa
+from vfiodpa.spec.features import Feature
 from vfiodpa.vdpa.devices import Access, open_nic
 from vfiodpa.vdpa.service import HEALTH_CHECK
 from vfiodpa.vfio.function import VfioFunction
@@ -33,6 +35,9 @@ KICKS = 100_000
 RESTARTS = 10
 CYCLES = 100
 ETHERTYPE = 0x88B5
+ETH_P_IP = 0x0800
+BROADCAST = b"\xff" * 6
+FLOWS = 16
 RING = 256
 SIZE = 4 << 20
 MSI = 0xFEE0_0000  # the window of x86
@@ -205,6 +210,48 @@ def test_virtio_user(server: Server, peer: str, huge: Memory, directory: Path) -
         victim.kill()
     with guest_of_dpdk(server, directory / "testpmd.log", huge) as guest:
         check_echo(peer, 200)
+        guest.stop()
+        guest.quit()
+
+
+# Several pairs, switched by the NIC's own control queue
+
+
+@pytest.fixture
+def two_pairs(bdf: str, iommu: str) -> None:
+    """Asked before the server has the NIC."""
+    with open_nic(bdf, access=Access(iommu)) as nic:
+        if nic.device.queue_pairs < 2:
+            pytest.skip("the NIC has one queue pair")
+
+
+def test_each_pair_carries_its_flows(two_pairs: None, server: Server, peer: str) -> None:
+    with EchoPeer(peer), VhostUserGuest(server.socket) as guest:
+        guest.start(Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.NET_MQ, pairs=2)
+        pairs = [Pair(guest, 0), Pair(guest, 1)]
+        for number in range(40):
+            pair = pairs[number % 2]
+            sent = frame(number % FLOWS, number)
+            pair.send(sent)
+            assert wait_for(pairs, sent) == pair.pair
+
+
+def test_virtio_user_with_two_pairs(two_pairs: None, server: Server, peer: str, huge: Memory, directory: Path) -> None:
+    """Flows of the kernel's are spread over both pairs; every frame comes back as it went."""
+    log = directory / "testpmd.log"
+    with virtio_user(server.socket, log, cpu=two_cpus()[1], mergeable=True, memory=huge, ring=RING, pairs=2) as guest:
+        guest.start()
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP)) as wire:
+            wire.bind((peer, ETH_P_IP))
+            wire.settimeout(10)
+            for number in range(200):
+                sent = BROADCAST + frame(number % FLOWS, number)[6:]  # the peer takes nobody else's addresses
+                wire.send(sent)
+                while receive(wire) != sent:
+                    pass
+        seen = guest.received_by_queue()
+        assert set(seen) == {0, 1}, "both pairs were used"
+        assert sum(seen.values()) >= 200
         guest.stop()
         guest.quit()
 

@@ -85,7 +85,8 @@ def test_what_a_guest_is_offered(rig: Callable[..., Rig]) -> None:
     assert {"VERSION_1", "NET_MQ", "NET_MAC", "NET_MRG_RXBUF"} <= set(names(nic.features))
     assert not {"ACCESS_PLATFORM", "NET_CTRL_VQ"} & set(names(nic.features))
     assert nic.queue_pairs == 2
-    assert rig("soft:queues=2,model=plain").nic.queue_pairs == 1
+    assert rig("soft:queues=2,model=plain").nic.queue_pairs == 2
+    assert rig("soft:queues=2,model=plain,off=ctrl_vq").nic.queue_pairs == 1
 
 
 def test_positions_survive_queue_stop_and_suspend(rig: Callable[..., Rig]) -> None:

@@ -302,8 +302,8 @@ def test_a_reset_forgets_queues_and_features(ready: tuple[FakeFunction, VirtioPc
         nic.start_queue(0, ring())
 
 
-def test_one_pair_without_a_vendors_register() -> None:
-    _, nic = opened(features=int(BASIC | Feature.NET_MQ | Feature.NET_CTRL_VQ), pairs=4, num_queues=9, vectors=9)
+def test_one_pair_without_a_vendors_register_and_a_control_queue() -> None:
+    _, nic = opened(features=int(BASIC | Feature.NET_MQ), pairs=4, num_queues=9, vectors=9)
     assert nic.queue_pairs == 1
     nic.set_active_pairs(1)
     with pytest.raises(UsageError):

@@ -11,6 +11,7 @@ from vfiodpa._native import ffi, lib
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.registers import SubWindow
 from vfiodpa.soft.function import SoftFunction
+from vfiodpa.soft.options import CONTROL
 from vfiodpa.soft.virtio_net import DEVICE_OFFSET, ISR_OFFSET, NOTIFY_OFFSET
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import Command, ConfigHeader
@@ -74,8 +75,8 @@ class Nic:
 
     def to_features_ok(self, features: int | None = None) -> bool:
         self.to_driver()
-        # With everything that is offered; rings are split and doorbells short unless a test wants it otherwise.
-        usual = self.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA)
+        # With everything that is offered, but split rings, short doorbells and no control queue unless a test wants them.
+        usual = self.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA | CONTROL)
         self.write_features(usual if features is None else features)
         self.common.device_status |= S.FEATURES_OK
         return bool(self.common.device_status & S.FEATURES_OK)

@@ -149,11 +149,11 @@ class TestConfigurationAccessWindow:
 
     def test_reads_the_bar(self, nic: Nic) -> None:
         data = self.aim(nic, CommonCfg.num_queues.offset, 2)
-        assert nic.f.config.read(data, 16) == 2
+        assert nic.f.config.read(data, 16) == 3
 
     def test_works_without_memory_enable(self, nic: Nic) -> None:
         nic.header.command = 0
-        assert nic.f.config.read(self.aim(nic, CommonCfg.num_queues.offset, 2), 16) == 2
+        assert nic.f.config.read(self.aim(nic, CommonCfg.num_queues.offset, 2), 16) == 3
 
     def test_writes_the_bar(self, nic: Nic) -> None:
         nic.f.config.write(self.aim(nic, CommonCfg.device_feature_select.offset, 4), 32, 1)
@@ -195,7 +195,7 @@ def test_lspci_reads_the_same(nic: Nic, tmp_path: Path) -> None:
     assert "PBA: BAR=4 offset=00001000" in text
     for line in (
         "VirtIO: CommonCfg\n\t\tBAR=0 offset=00000000 size=00000040",
-        "VirtIO: Notify\n\t\tBAR=0 offset=00003000 size=00000008 multiplier=00000004",
+        "VirtIO: Notify\n\t\tBAR=0 offset=00003000 size=0000000c multiplier=00000004",
         "VirtIO: ISR\n\t\tBAR=0 offset=00001000 size=00000001",
         "VirtIO: DeviceCfg\n\t\tBAR=0 offset=00002000 size=0000000c",
     ):

@@ -170,11 +170,11 @@ def test_slow_queues_share_one_deadline(rig: Callable[[str], FastRig], monkeypat
     one.start()
     asked: list[float] = []
 
-    def halt(_queue: int, seconds: float) -> None:
+    def halt(_function: object, _common: object, _queue: int, _by: object, seconds: float) -> None:
         asked.append(seconds)
         time.sleep(0.06)
 
-    monkeypatch.setattr(one.nic, "_halt", halt)
+    monkeypatch.setattr("vfiodpa.drivers.virtio_pci.halt", halt)
     one.nic.suspend()
     assert len(asked) == 4
     assert asked[0] <= DEADLINE

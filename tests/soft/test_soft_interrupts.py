@@ -223,7 +223,7 @@ class TestDoorbells:
 
     @pytest.mark.parametrize(
         ("bar", "offset", "width", "value"),
-        [(2, 0, 16, 0), (0, 0x14, 16, 0), (0, NOTIFY_OFFSET, 16, 1), (0, NOTIFY_OFFSET, 32, 0), (0, 0x3008, 16, 2)],
+        [(2, 0, 16, 0), (0, 0x14, 16, 0), (0, NOTIFY_OFFSET, 16, 1), (0, NOTIFY_OFFSET, 32, 0), (0, 0x300C, 16, 3)],
     )
     def test_only_a_doorbell_can_be_bound(
         self, nic: Nic, eventfd: Eventfd, bar: int, offset: int, width: int, value: int

@@ -8,7 +8,7 @@ queue of pair p is 2p, transmit queue 2p + 1 (virtio 1.3, 5.1.2).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -123,6 +123,19 @@ class VdpaDevice(ABC):
         """Can a single queue be stopped while the others run (RING_RESET or vendor means)?"""
 
     @property
+    def queues_come_first(self) -> bool:
+        """Should all queues be set up before ``start``, also those that a guest enables later only?
+
+        So the specification has it (3.1.1); ``set_active_pairs`` then says which of them are used.
+        """
+        return False
+
+    @property
+    def reserved(self) -> Sequence[IovaRange]:
+        """I/O addresses that the driver uses itself: no guest's memory can lie there."""
+        return ()
+
+    @property
     @abstractmethod
     def can_restore_state(self) -> bool:
         """Can a queue start at a position other than 0?"""
@@ -177,7 +190,10 @@ class VdpaDevice(ABC):
 
     @abstractmethod
     def set_active_pairs(self, pairs: int) -> None:
-        """How many queue pairs the device spreads received frames over. Raises ``Unsupported``."""
+        """How many queue pairs the device spreads received frames over, from the first one on.
+
+        Of a device that does not run yet: once it does. Raises ``Unsupported``, ``CommandRefused``, ``DeviceTimeout``.
+        """
 
     # Notifications
 

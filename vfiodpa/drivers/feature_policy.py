@@ -15,6 +15,9 @@ KNOWN = reduce(or_, F.__members__.values())
 # queue) never reaches us. What REQUIRES the control queue goes with it.
 CONTROL_QUEUE = F.NET_CTRL_VQ | F.NET_CTRL_GUEST_OFFLOADS | F.NET_DEVICE_STATS | F.NET_HASH_REPORT | F.NET_IPSEC
 
+# What the driver's own control queue needs.
+MULTIQUEUE = F.NET_CTRL_VQ | F.NET_MQ
+
 # Bits of vhost-user: no device has them, whatever it shows there.
 VHOST = F.VHOST_LOG_ALL | F.VHOST_PROTOCOL_FEATURES
 
@@ -28,17 +31,26 @@ FRONT_END = VHOST | F.NET_GUEST_ANNOUNCE
 def offerable(offered: Feature, multiqueue: bool) -> Feature:
     """What a guest can be offered over a device that offers ``offered``.
 
-    ``multiqueue``: the vendor's register does what VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET would do, so MQ
-    works although the device never sees a control queue.
+    ``multiqueue``: the driver can switch pairs on, by the vendor's register or by a control queue of its
+    own, so MQ works although the guest's control queue never reaches the device.
     """
     ours = TRANSPORT | F.NOTIFICATION_DATA | CONTROL_QUEUE | VHOST
     features = closed(offered & KNOWN & ~ours)
     return features | F.NET_MQ if multiqueue else features
 
 
-def for_device(wanted: Feature, offered: Feature) -> Feature:
-    """What is written to the device when a guest negotiated ``wanted``."""
-    return without(wanted, FRONT_END | F.NET_MQ) | (OWN & offered)
+def for_device(wanted: Feature, offered: Feature, control_queue: bool) -> Feature:
+    """What is written to the device when a guest negotiated ``wanted``.
+
+    ``control_queue``: the driver has one of its own, which is what MQ is for then.
+    """
+    features = without(wanted, FRONT_END | F.NET_MQ) | (OWN & offered)
+    return features | MULTIQUEUE if control_queue and wanted & F.NET_MQ else features
+
+
+def for_survey(offered: Feature) -> Feature:
+    """What shows the queues as they are with MQ: before it is negotiated, devices may show others (5.1.2)."""
+    return F.VERSION_1 | MULTIQUEUE | (OWN & offered)
 
 
 def not_offered(wanted: Feature, features: Feature, offered: Feature) -> Feature:

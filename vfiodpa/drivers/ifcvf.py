@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..errors import DeviceError
 from ..pci.function import IovaRange, PciFunction
 from ..registers import Window
+from ..spec.features import Feature
 from ..spec.ifcvf import (
     C5000X_SUBSYSTEM_ID,
     LM_BAR,
@@ -112,6 +113,7 @@ IFCVF = Quirks(
     dirty_log=log_dirty,
     stop_by_enable=True,
     max_pairs=MAX_PAIRS,
+    hidden=Feature.NET_CTRL_VQ,  # nobody has driven it
     feature_words=2,
     blocks={LM_BAR: ("lm", LmByPair)},
     adapt=adapt,

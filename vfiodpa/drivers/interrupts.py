@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 
-from ..errors import Unsupported
+from ..errors import DeviceError, Unsupported
 from ..pci.eventfd import duplicate_eventfd
 from ..pci.function import PciFunction
-from ..spec.virtio_pci import NO_VECTOR
+from ..spec.virtio_pci import NO_VECTOR, CommonCfg
 from .fan_out import FanOut
 
 CONFIG = -1  # the user of the configuration change vector; queues are users 0, 1, ...
@@ -48,12 +48,29 @@ class Interrupts:
         share = "share one each" if len(groups) > 1 else "share one"
         return f"{self.vectors} MSI-X vectors: queues {listed} {share}, relayed by a thread"
 
+    def map(self, common: CommonCfg, user: int) -> None:
+        """Give the selected queue, or configuration changes, its vector; read back (4.1.5.1.2)."""
+        vector = self.vector_of(user)
+        if user == CONFIG:
+            common.config_msix_vector = vector
+            answer = common.config_msix_vector
+        else:
+            common.queue_msix_vector = vector
+            answer = common.queue_msix_vector
+        if answer != vector:
+            shown = "NO_VECTOR" if answer == NO_VECTOR else str(answer)
+            raise DeviceError(
+                f"the device refused MSI-X vector {vector} for {_who(user)}",
+                device=self.function.name,
+                cause=f"it reads back {shown}",
+            )
+
     def set(self, user: int, fd: int | None) -> None:
         """Attach or detach a user's eventfd; other users are not disturbed. Raises ``Unsupported`` without vectors."""
         if fd is None:
             self._detach(user)
             return
-        who = "configuration changes" if user == CONFIG else f"queue {user}"
+        who = _who(user)
         if not self.vectors:
             raise Unsupported(f"no interrupt for {who}: the function has no MSI-X vectors", device=self.function.name)
         own = duplicate_eventfd(fd, f"interrupt for {who}", self.function.name)
@@ -119,3 +136,7 @@ class Interrupts:
         for user in users:
             self._fan_out.remove(user)
         self._fan_out.drop(vector)
+
+
+def _who(user: int) -> str:
+    return "configuration changes" if user == CONFIG else f"queue {user}"

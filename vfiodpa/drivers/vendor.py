@@ -35,10 +35,9 @@ class Vendor:
 
     def set_active_pairs(self, pairs: int) -> None:
         """Spread received frames over ``pairs`` queue pairs."""
-        if self.quirks.active_pairs:
-            self._write(self.quirks.active_pairs, pairs)
-        elif pairs != 1:
-            raise Unsupported("several active queue pairs need a vendor's register", device=self.function.name)
+        if not self.quirks.active_pairs:
+            raise Unsupported("the device has no register for the active pairs", device=self.function.name)
+        self._write(self.quirks.active_pairs, pairs)
 
     def announce(self, mac: bytes) -> None:
         """Send a RARP for ``mac``."""

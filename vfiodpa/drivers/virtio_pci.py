@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, StateError, Unsupported, UsageError
 from ..pci.function import Doorbell, IovaRange, PciFunction, SharedPage
@@ -16,7 +16,7 @@ from ..registers import RegisterBlock
 from ..spec.features import NONE, Feature, names
 from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_net import NetConfig
-from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
+from ..spec.virtio_pci import CommonCfg, DeviceStatus
 from . import feature_policy as policy
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .device_reset import DeviceReset
@@ -24,38 +24,20 @@ from .doorbell_page import check_page_of_its_own
 from .feature_words import read_features, write_features
 from .interrupts import CONFIG, Interrupts
 from .net_config import OfferedConfig, read_config
+from .pairs import Pairs, Switch, with_control
 from .queue import Queue
+from .queue_layout import QueueLayout, Survey
+from .queue_stop import StopBy, halt
 from .quirks import GENERIC, PciId, Quirks, ReadPoint
+from .session import Counters, Session
 from .transport import Transport, check_present
 from .vendor import Vendor
-from .waiting import Deadlines, wait_until
+from .waiting import Deadlines
 
 log = logging.getLogger(__name__)
 
 F = Feature
 S = DeviceStatus
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the driver did since it was opened."""
-
-    resets: int = 0
-    reset_us: int = 0  # how long the last one took
-    function_resets: int = 0  # those of them that needed a reset of the function
-    queue_starts: int = 0
-    queue_stops: int = 0
-    kicks: int = 0
-
-
-@dataclass(slots=True)
-class _State:
-    """What a reset forgets."""
-
-    negotiated: Feature = NONE
-    running: dict[int, QueueSetup] = field(default_factory=dict)
-    stuck: bool = False  # a queue did not stop: no use in asking it again
-    logging: bool = False  # the dirty log is on
 
 
 class VirtioPci(VdpaDevice):
@@ -70,7 +52,7 @@ class VirtioPci(VdpaDevice):
         self.driver = quirks.name
         self.deadlines = deadlines or Deadlines()
         self._counters = Counters()
-        self._state = _State()
+        self._state = Session()
         self._header = ConfigHeader(function.config)
         check_present(function)
         self._check_ids(quirks)
@@ -79,23 +61,24 @@ class VirtioPci(VdpaDevice):
         self._common: CommonCfg = self._transport.common
         self.irqs = Interrupts(function)
         self._reset_device = DeviceReset(function, self._common, self.deadlines.reset, self.irqs.rearm)
+        self._vendor = Vendor(function, quirks)
+        self._pairs = Pairs(self._vendor)
         self._acknowledge()
         self.quirks = quirks.adapt(quirks, function) if quirks.adapt else quirks
         self._vendor = Vendor(function, self.quirks)
         self._offered = read_features(self._common, self.quirks.feature_words)
         self._config = OfferedConfig(self._transport.net, self._offered)
-        self._pairs = self._count_pairs()
-        width = self.quirks.doorbell_width
-        self._queues = [Queue.read(self._transport, queue, width, self.name) for queue in range(2 * self._pairs)]
+        self._layout, control = with_control(function, self._survey(), self.deadlines.command)
+        self._pairs = Pairs(self._vendor, control)
 
     def __repr__(self) -> str:
-        return f"<{self.driver} {self.name}: {self._pairs} queue pairs, {len(self._state.running)} queues running>"
+        return f"<{self.driver} {self.name}: {self.queue_pairs} queue pairs, {len(self._state.running)} queues running>"
 
     # What it is
 
     @property
     def features(self) -> Feature:
-        return policy.offerable(self._usable, multiqueue=self._pairs > 1)
+        return policy.offerable(self._usable, multiqueue=self.queue_pairs > 1)
 
     @property
     def device_features(self) -> Feature:
@@ -120,10 +103,11 @@ class VirtioPci(VdpaDevice):
 
     @property
     def queue_pairs(self) -> int:
-        return self._pairs
+        return self._layout.pairs
 
     def queue_size_max(self, queue: int) -> int:
-        return self._queues[queue].size_max if 0 <= queue < len(self._queues) else 0
+        queues = self._layout.queues
+        return queues[queue].size_max if 0 <= queue < len(queues) else 0
 
     @property
     def status(self) -> DeviceStatus:
@@ -142,6 +126,14 @@ class VirtioPci(VdpaDevice):
         return self.quirks.ring_state is not None and self.quirks.ring_state.packed
 
     @property
+    def queues_come_first(self) -> bool:
+        return self._pairs.switch is Switch.CONTROL_QUEUE
+
+    @property
+    def reserved(self) -> Sequence[IovaRange]:
+        return self._pairs.reserved
+
+    @property
     def can_announce(self) -> bool:
         return self.quirks.announce is not None
 
@@ -152,7 +144,8 @@ class VirtioPci(VdpaDevice):
     # Life cycle
 
     def reset(self) -> None:
-        was, self._state = self._state, _State()
+        was, self._state = self._state, Session()
+        self._pairs.forget()
         try:
             done = self._reset_device()
         finally:
@@ -172,9 +165,9 @@ class VirtioPci(VdpaDevice):
             write_features(self._common, self.quirks.feature_words, wanted)
             self._common.device_status |= S.FEATURES_OK  # step 5
             self._check_accepted(wanted)  # step 6
-            self._state.negotiated = wanted | (features & F.NET_MQ)  # in force by the vendor's register
-            self._map_vector(CONFIG)  # step 7, 4.1.5.1.2
-            self._vendor.set_active_pairs(1)  # 5.1.5: one pair until more are asked for
+            self._state.negotiated = wanted | (features & F.NET_MQ)  # in force by whatever switches pairs
+            self.irqs.map(self._common, CONFIG)  # step 7, 4.1.5.1.2
+            self._pairs.begin(self._common, self._layout.control, self._state.negotiated)
         except DeviceError:
             self._give_up()
             raise
@@ -182,6 +175,7 @@ class VirtioPci(VdpaDevice):
     def start(self) -> None:
         self._need_features("start")
         self._common.device_status |= S.DRIVER_OK  # 3.1.1 step 8
+        self._pairs.go()
 
     def start_queue(self, queue: int, setup: QueueSetup) -> None:
         self._need_features(f"start queue {queue}")
@@ -191,7 +185,7 @@ class VirtioPci(VdpaDevice):
         if not common.queue_size:  # step 2
             raise self._error(f"queue {queue} is no longer there: its size reads 0")
         common.queue_size = setup.size  # step 3
-        self._map_vector(queue)  # step 5
+        self.irqs.map(common, queue)  # step 5
         common.queue_desc = setup.desc
         common.queue_driver = setup.driver
         common.queue_device = setup.device
@@ -222,17 +216,20 @@ class VirtioPci(VdpaDevice):
         return positions
 
     def set_active_pairs(self, pairs: int) -> None:
-        if not 1 <= pairs <= self._pairs:
-            raise UsageError(f"{pairs} active queue pairs: the device has 1 to {self._pairs}", device=self.name)
-        self._vendor.set_active_pairs(pairs)
+        if not 1 <= pairs <= self.queue_pairs:
+            raise UsageError(f"{pairs} active queue pairs: the device has 1 to {self.queue_pairs}", device=self.name)
+        self._pairs.set(pairs)
 
     def close(self) -> None:
         """Reset the device and take its DMA and its interrupts away."""
         try:
             self.reset()
         finally:
-            self._header.command = self._header.command & ~Command.BUS_MASTER
-            self.irqs.detach_all()
+            try:
+                self._header.command = self._header.command & ~Command.BUS_MASTER
+                self.irqs.detach_all()
+            finally:
+                self._pairs.close()
 
     # Notifications
 
@@ -301,6 +298,12 @@ class VirtioPci(VdpaDevice):
         return policy.without(self._offered, self.quirks.hidden | lacking)
 
     @property
+    def _stops_by(self) -> StopBy:
+        if self.quirks.stop_by_enable:
+            return StopBy.ENABLE
+        return StopBy.RESET if self._state.negotiated & F.RING_RESET else StopBy.NOTHING
+
+    @property
     def _has_state(self) -> bool:
         """Can positions be read and written, with the features in force?"""
         return self.can_restore_packed if self._state.negotiated & F.RING_PACKED else self.can_restore_state
@@ -326,7 +329,7 @@ class VirtioPci(VdpaDevice):
 
     def _give_up(self) -> None:
         """3.1.1: a driver that cannot go on sets FAILED. The error under way matters more than a new one."""
-        self._state = _State()
+        self._state = Session()
         try:
             self._common.device_status |= S.FAILED
         except (DeviceError, OSError) as error:
@@ -341,30 +344,24 @@ class VirtioPci(VdpaDevice):
             raise UsageError(
                 "VERSION_1 must be negotiated: this is a driver for virtio 1.0 and later", device=self.name
             )
-        return policy.for_device(features, self._usable)
+        return policy.for_device(features, self._usable, self._layout.control is not None)
 
     def _check_accepted(self, wanted: Feature) -> None:
         if not self.status & S.FEATURES_OK:
-            raise FeaturesRefused(
-                f"the device refused the features {', '.join(names(wanted))}",
-                device=self.name,
-                cause=f"it offered {', '.join(names(self._offered))}",
-            )
+            what = f"the device refused the features {', '.join(names(wanted))}"
+            raise FeaturesRefused(what, device=self.name, cause=f"it offered {', '.join(names(self._offered))}")
 
-    def _count_pairs(self) -> int:
-        pairs = min(self._common.num_queues // 2, self.quirks.max_pairs)
-        if not pairs:
-            raise self._error("the device has no queue pair", f"num_queues is {self._common.num_queues}")
-        if self._offered & (F.NET_MQ | F.NET_RSS):
-            pairs = min(pairs, self._config.max_virtqueue_pairs)
-        if not self.quirks.active_pairs:  # nobody could tell the device to use a second one
-            pairs = 1
-        return max(pairs, 1)
+    def _survey(self) -> QueueLayout:
+        survey = Survey(self.name, self._transport, self.quirks, self._usable, self._config)
+        layout = survey.read()
+        if self.status & S.FEATURES_OK:
+            self._acknowledge()
+        return layout
 
     def _queue(self, queue: int) -> Queue:
         if not self.queue_size_max(queue):
-            raise UsageError(f"there is no queue {queue}: the device has {len(self._queues)}", device=self.name)
-        return self._queues[queue]
+            raise UsageError(f"there is no queue {queue}: the device has {2 * self.queue_pairs}", device=self.name)
+        return self._layout.queues[queue]
 
     def _need_features(self, what: str) -> None:
         if not self._state.negotiated:
@@ -384,42 +381,12 @@ class VirtioPci(VdpaDevice):
                 cause="packed positions are not kept" if packed else "the device has no ring-state registers",
             )
 
-    def _map_vector(self, user: int) -> None:
-        """Give the selected queue, or configuration changes, its vector; read back (4.1.5.1.2)."""
-        vector = self.irqs.vector_of(user)
-        if user == CONFIG:
-            self._common.config_msix_vector = vector
-            answer = self._common.config_msix_vector
-        else:
-            self._common.queue_msix_vector = vector
-            answer = self._common.queue_msix_vector
-        if answer != vector:
-            who = "configuration changes" if user == CONFIG else f"queue {user}"
-            shown = "NO_VECTOR" if answer == NO_VECTOR else str(answer)
-            raise self._error(f"the device refused MSI-X vector {vector} for {who}", f"it reads back {shown}")
-
     def _stop_within(self, queue: int, seconds: float) -> QueueState | None:
         try:
-            self._halt(queue, max(seconds, 0.0))
+            halt(self.function, self._common, queue, self._stops_by, max(seconds, 0.0))
         except DeviceTimeout:
             self._state.stuck = True
             raise
         del self._state.running[queue]
         self._counters.queue_stops += 1
         return self._vendor.read_state(queue) if self._has_state else None
-
-    def _halt(self, queue: int, seconds: float) -> None:
-        """Stop one queue, by the vendor's means or by queue reset (2.6.1)."""
-        common, what = self._common, f"the stop of queue {queue}"
-        common.queue_select = queue
-        if self.quirks.stop_by_enable:
-            common.queue_enable = 0
-            wait_until(lambda: common.queue_enable == 0, seconds, what, self.function)
-            common.queue_msix_vector = NO_VECTOR
-        elif self._state.negotiated & F.RING_RESET:
-            common.queue_reset = 1
-            wait_until(lambda: common.queue_reset == 0, seconds, what, self.function)
-            if common.queue_enable:  # 2.6.1.1: both read 0
-                raise self._error(f"queue {queue} is still enabled after its reset")
-        else:
-            raise Unsupported("a single queue cannot be stopped: the device has no RING_RESET", device=self.name)

@@ -18,11 +18,12 @@ class Deadlines:
     """How long a device may take, in seconds, before it counts as failed.
 
     No call of the driver takes longer than ``queue_stop``, twice ``reset`` and a reset of the function by the
-    kernel (0.1 s) together.
+    kernel (0.1 s) together, or than ``command``.
     """
 
     reset: float = 1.0  # device_status = 0 until it reads 0; once more after a reset of the function
     queue_stop: float = 1.0  # queue_reset = 1, or a vendor's means; when all are stopped, for all of them
+    command: float = 0.5  # a control queue command until it is answered
     config_reads: int = 16  # attempts to read the configuration under one generation
 
 

@@ -23,7 +23,15 @@ from .._native import ffi, lib
 from ..errors import DeviceError, DeviceTimeout, LimitError, StateError, UsageError, check
 from ..memory import PAGE_SIZE, Gpa
 from ..spec.features import NONE, Feature
-from ..spec.virtio_ring import SPLIT_ALIGN, split_size_ok, split_sizes
+from ..spec.virtio_ring import (
+    MAX_QUEUE_SIZE,
+    PACKED_ALIGN,
+    PACKED_START,
+    SPLIT_ALIGN,
+    packed_sizes,
+    size_ok,
+    split_sizes,
+)
 from .memory import GuestMemory
 
 log = logging.getLogger(__name__)
@@ -61,11 +69,13 @@ class Used:
 
 
 class DriverQueue:
-    """A split virtqueue in guest memory, seen from the driver (virtio 1.3, section 2.7).
+    """A virtqueue in guest memory, seen from the driver (virtio 1.3, sections 2.7 and 2.8).
 
-    ``size`` in entries; ``desc``, ``driver`` and ``device`` are the guest physical addresses of
-    descriptor table, available ring and used ring. ``call_fd`` is signalled by the device (owned by
-    the guest, as is ``ring_bell``).
+    It is packed when ``features`` say so. ``size`` in entries; ``desc``, ``driver`` and ``device`` are the
+    guest physical addresses of descriptor table, available ring and used ring (packed: descriptor ring,
+    driver and device event areas). ``start``: where it begins, by default where every queue does; packed
+    positions have the wrap counter in bit 15. ``call_fd`` is signalled by the device (owned by the guest,
+    as is ``ring_bell``).
     """
 
     def __init__(
@@ -75,12 +85,14 @@ class DriverQueue:
         features: Feature = NONE,
         *,
         index: int = 0,
-        start: int = 0,
+        start: int | None = None,
         ring_bell: Callable[[], None] | None = None,
         call_fd: int = -1,
     ) -> None:
-        if not split_size_ok(size):
-            raise UsageError(f"queue size {size} is not a power of two up to 32768")
+        self.packed = bool(features & Feature.RING_PACKED)
+        if not size_ok(size, self.packed):
+            power = "" if self.packed else " a power of two"
+            raise UsageError(f"queue size {size} is not{power} up to {MAX_QUEUE_SIZE}")
         self.memory = memory
         self.size = size
         self.index = index
@@ -94,15 +106,16 @@ class DriverQueue:
         self._native: Any = ffi.NULL
         self._cookies: dict[int, Any] = {}
         try:
-            self._make(start)
+            self._make((PACKED_START if self.packed else 0) if start is None else start)
         except BaseException:
             self.close()
             raise
 
     def _make(self, start: int) -> None:
-        sizes = split_sizes(self.size)
+        sizes = packed_sizes(self.size) if self.packed else split_sizes(self.size)
+        aligns = PACKED_ALIGN if self.packed else SPLIT_ALIGN
         self.desc, self.driver, self.device = (
-            self._area(size, max(align, _page_fit(size))) for size, align in zip(sizes, SPLIT_ALIGN, strict=True)
+            self._area(size, max(align, _page_fit(size))) for size, align in zip(sizes, aligns, strict=True)
         )
         conf = ffi.new("struct vdp_driver_conf *")
         conf.desc, conf.avail, conf.used = (
@@ -110,6 +123,8 @@ class DriverQueue:
             for gpa, size in zip((self.desc, self.driver, self.device), sizes, strict=True)
         )
         conf.size, conf.start = self.size, start
+        if self.packed:
+            conf.flags |= lib.VDP_DRIVER_PACKED
         if self.event_idx:
             conf.flags |= lib.VDP_DRIVER_EVENT_IDX
         if self.indirect:
@@ -154,17 +169,20 @@ class DriverQueue:
 
     @property
     def position(self) -> int:
-        """Next used entry to take: how far device and driver came together (16 bit, free running)."""
+        """Next used entry to take: how far device and driver came together.
+
+        Split: free running, 16 bit. Packed: the descriptor, and the wrap counter in bit 15.
+        """
         return int(self.state.used_idx)
 
     @property
     def avail_idx_gpa(self) -> Gpa:
-        """Where the available index lies (2.7.6)."""
+        """Where the available index of a split ring lies (2.7.6)."""
         return Gpa(self.driver + 2)
 
     @property
     def used_idx_gpa(self) -> Gpa:
-        """Where the used index lies (2.7.8)."""
+        """Where the used index of a split ring lies (2.7.8)."""
         return Gpa(self.device + 2)
 
     def __repr__(self) -> str:

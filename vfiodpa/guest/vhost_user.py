@@ -41,6 +41,7 @@ from ..spec.vhost_user import (
     VringState,
 )
 from ..spec.virtio_pci import DeviceStatus
+from ..spec.virtio_ring import packed_base
 from .channel import DEFAULT_TIMEOUT, Channel, FrontendChannel, Message, PeerTimeout
 from .guest import Guest
 from .memory import GuestMemory, GuestRegion
@@ -174,8 +175,10 @@ class VhostUserGuest(Guest):
 
     # Life cycle
 
-    def start(self, features: Feature | None = None, pairs: int = 1, size: int = 256, *, base: int = 0) -> None:
-        """See ``Guest.start``; ``base`` is where the rings begin."""
+    def start(
+        self, features: Feature | None = None, pairs: int = 1, size: int = 256, *, base: int | None = None
+    ) -> None:
+        """See ``Guest.start``; ``base`` is where the rings begin (see ``DriverQueue.position``)."""
         chosen = self.choose(features)
         if not 0 < pairs <= self.queue_pairs:
             raise UsageError(f"{pairs} queue pairs, the back end has {self.queue_pairs}", device=self.name)
@@ -250,7 +253,7 @@ class VhostUserGuest(Guest):
 
     # Queues
 
-    def _add_queue(self, index: int, size: int, base: int) -> None:
+    def _add_queue(self, index: int, size: int, base: int | None) -> None:
         self._wires.append(_Wires.make())
         self.queues.append(
             DriverQueue(
@@ -269,7 +272,8 @@ class VhostUserGuest(Guest):
         queue, wires = self.queues[index], self._wires[index]
         command = self.channel.command
         command(Request.SET_VRING_NUM, VringState(index=index, num=queue.size))
-        command(Request.SET_VRING_BASE, VringState(index=index, num=queue.position))
+        base = packed_base(queue.position) if queue.packed else queue.position
+        command(Request.SET_VRING_BASE, VringState(index=index, num=base))
         command(Request.SET_VRING_ADDR, self.ring_addresses(queue))
         command(Request.SET_VRING_KICK, U64(value=index), [wires.kick])
         command(Request.SET_VRING_CALL, U64(value=index), [wires.call])
@@ -286,10 +290,13 @@ class VhostUserGuest(Guest):
             self.channel.command(Request.SET_VRING_ENABLE, VringState(index=index, num=int(on)))
 
     def stop_queue(self, index: int) -> int:
-        """Stop a queue; returns its position: the next available entry it would have taken."""
+        """Stop a queue; returns its position: the next available entry it would have taken.
+
+        Of a packed ring's base, which has the used position too, that is the lower half.
+        """
         self._drop_page(index)  # the device may be another guest's soon
         reply = self.channel.call(Request.GET_VRING_BASE, VringState(index=index))
-        return VringState.unpack(reply.payload).num
+        return int(VringState.unpack(reply.payload).num & 0xFFFF)
 
     # Memory
 

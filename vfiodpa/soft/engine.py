@@ -48,6 +48,7 @@ class Engine:
         self._kicks: dict[int, int] = {}
         self._calls: dict[int, int] = {}
         self._config_call = NONE
+        self.dma: Any = ffi.NULL  # struct vdp_dma *, the domain's
         conf = ffi.new("struct vdp_nic_conf *")
         conf.pairs, conf.port = options.queues, int(options.port)
         conf.poll_us, conf.cpu = options.poll_us, options.cpu
@@ -101,6 +102,7 @@ class Engine:
         """Reach memory through a ``struct vdp_dma *``."""
         with self.paused() as nic:
             lib.vdp_nic_set_dma(nic, dma)
+            self.dma = dma
 
     def refresh(self) -> None:
         """The DMA map changed: translate the rings again."""

@@ -199,7 +199,7 @@ class SoftFunction(PciFunction):
             fault = self.device.faulty.fault
             if fault:
                 return f"fault={fault.value}"
-            error = explain(self._engine.error(), self._dma.last_fault())
+            error = explain(self.device.error(), self._dma.last_fault())
             return error or self.device.failed or self.device.state.refusal
 
     def close(self) -> None:

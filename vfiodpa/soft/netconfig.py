@@ -18,6 +18,7 @@ from . import rules
 _NEEDS = {
     "mac": Feature.NET_MAC,
     "status": Feature.NET_STATUS,
+    "max_virtqueue_pairs": Feature.NET_MQ,
     "mtu": Feature.NET_MTU,
 }
 NET_CONFIG_LENGTH = 0x0C  # up to mtu; later fields belong to features that are never offered
@@ -29,24 +30,27 @@ class NetConfigModel:
     block: type[RegisterBlock] = NetConfig
     read_only = rules.CONFIG_READ_ONLY
 
-    def __init__(self, device: str, offered: Feature, mac: bytes, mtu: int) -> None:
+    def __init__(self, device: str, offered: Feature, mac: bytes, mtu: int, pairs: int = 1) -> None:
         self.device = device
         self.offered = offered
         self.mac = mac
         self.mtu = mtu
+        self.pairs = pairs
         self.status = NetStatus.LINK_UP
         self.generation = 0  # 8 bits
 
     def load(self, name: str, index: int) -> int:
         if not self.offered & _NEEDS.get(name, Feature(0)):
             raise self._absent(name)
-        return {"mac": self.mac[index], "status": int(self.status), "mtu": self.mtu}[name]
+        values = {"mac": self.mac[index], "status": int(self.status), "mtu": self.mtu}
+        return values.get(name, self.pairs)
 
     def store(self, name: str, _index: int, value: int) -> None:
         raise rules.CONFIG_READ_ONLY.breach(self.device, f"NetConfig.{name}", f"written ({value:#x})")
 
-    def change(self, *, status: NetStatus | None = None, mtu: int | None = None) -> None:
+    def change(self, *, status: NetStatus | None = None, mtu: int | None = None, mac: bytes | None = None) -> None:
         """Change fields under a new generation (2.5.1)."""
+        self.mac = self.mac if mac is None else mac
         self.status = self.status if status is None else status
         self.mtu = self.mtu if mtu is None else mtu
         self.generation = self.generation + 1 & 0xFF

@@ -14,7 +14,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 from ..errors import UsageError
-from ..spec.features import NONE, Feature, names, parse
+from ..spec.features import NONE, Feature, closed, names, parse
 from ..spec.ifcvf import MAX_PAIRS as IFCVF_PAIRS
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
@@ -24,6 +24,9 @@ PREFIX = "soft"
 MAX_PAIRS = 128
 MAX_VECTORS = 2048  # PCI 3.0, 6.8.2
 NEVER_SLEEP = 0xFFFF_FFFF
+
+# What goes over the control queue. Filters are kept, not applied: receive filtering is best effort (5.1.6.5.1).
+CONTROL = Feature.NET_CTRL_VQ | Feature.NET_CTRL_RX | Feature.NET_CTRL_MAC_ADDR | Feature.NET_MQ
 
 # What the device can offer; ``off=`` takes some away.
 OFFERED = (
@@ -40,6 +43,7 @@ OFFERED = (
     | Feature.IN_ORDER
     | Feature.NOTIFICATION_DATA
     | Feature.RING_RESET
+    | CONTROL
 )
 
 
@@ -113,10 +117,14 @@ class SoftOptions:
     @property
     def features(self) -> Feature:
         """The features offered to the driver."""
-        lacking = NONE if self.reset else Feature.RING_RESET
+        off = self.off
         if self.model is Model.IFCVF:
-            lacking |= Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER | Feature.NOTIFICATION_DATA
-        return OFFERED & ~self.off & ~lacking
+            off |= CONTROL | Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER | Feature.NOTIFICATION_DATA
+        if not self.reset:
+            off |= Feature.RING_RESET
+        if self.queues == 1:
+            off |= Feature.NET_MQ
+        return closed(OFFERED & ~off)
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

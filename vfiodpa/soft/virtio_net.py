@@ -13,13 +13,16 @@ from typing import Protocol
 
 from ..registers import Window
 from ..spec.features import Feature
-from ..spec.virtio_net import NetStatus
+from ..spec.virtio_net import NetStatus, control_queue
 from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
 from ..spec.virtio_ring import PACKED_START
 from . import rules
 from .access import Sections, StrictWindow
+from .commands import NetState
 from .common import Common
-from .engine import Engine
+from .control_queue import SIZE as CONTROL_SIZE
+from .control_queue import ControlQueue
+from .engine import Engine, EngineError
 from .faults import FaultyCommon
 from .ifcvf import IfcvfCommon, LmBlock
 from .irq import NONE, Vectors
@@ -103,11 +106,16 @@ class VirtioNet:
         self.failed = ""  # a failure that a test asked for
         self._error_shown = False  # the ISR bit of the data path's error was set
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
+        self.control: ControlQueue | None = None
+        self.settings = NetState(options.queues, self._set_mac, engine.set_active_pairs)
+        if options.features & Feature.NET_CTRL_VQ:
+            queues.append(Queue(len(queues), CONTROL_SIZE))
+            self.control = ControlQueue(name, self.settings)
         self.state = CommonState(options.features, queues, options.vectors)
         ifcvf = options.model is Model.IFCVF
         self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self)
         self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))
-        self.net = NetConfigModel(name, options.features, options.mac, options.mtu)
+        self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues)
         self.isr = Isr(self._look_for_error)
         self.vendor: VendorBlock = (
             LmBlock(name, options.queues, options.lm, engine) if ifcvf else Vendor(name, options.queues, engine)
@@ -128,6 +136,8 @@ class VirtioNet:
 
     def negotiated(self, features: Feature) -> None:
         self.engine.set_features(features)
+        if features & Feature.NET_MQ:
+            self.engine.set_active_pairs(1)  # until the driver asks for more (5.1.6.5.5)
 
     def go(self) -> None:
         self.engine.run(True)
@@ -138,17 +148,24 @@ class VirtioNet:
             self.vendor.reset()
             self.engine.reset()
             self.engine.set_active_pairs(self.vendor.active_pairs)
+            self._forget_settings()
         self.running = self.vendor.running = False
         self.failed = ""
         self._error_shown = False
         self.isr.clear()
 
     def queue_on(self, queue: Queue) -> None:
+        if self.control and queue.index == self._control_index:
+            self.control.enable(queue, self.engine.dma, self.state.driver_features)
+            return
         first = PACKED_START if self.state.packed else 0
         self.engine.enable(queue, self.vendor.start_of(queue.index, first))
         self.vendor.queue_on(queue.index)
 
     def queue_off(self, queue: Queue) -> None:
+        if self.control and queue.index == self._control_index:
+            self.control.disable()
+            return
         with self.engine.paused():
             self.vendor.queue_off(queue.index)
             self.engine.disable(queue.index)
@@ -159,7 +176,11 @@ class VirtioNet:
         self.engine.set_calls(calls, self.irqs.fd(self.state.config_vector))
 
     def is_broken(self) -> bool:
-        return bool(self.failed) or bool(self.engine.error())
+        return bool(self.failed) or bool(self.error())
+
+    def error(self) -> EngineError:
+        """The first error of the queues; false when there is none."""
+        return self.engine.error() or (self.control.error() if self.control else self.engine.error())
 
     def generation(self) -> int:
         return self.net.generation
@@ -170,12 +191,17 @@ class VirtioNet:
         """A driver's doorbell write."""
         if not self.running:
             raise rules.EARLY_BELL.breach(self.name, f"doorbell of queue {queue}", "rung before DRIVER_OK")
-        self.engine.kick(queue)
+        if self.control and queue == self._control_index:
+            self._serve_control(self.control)
+        else:
+            self.engine.kick(queue)
 
     def bus_master_changed(self, on: bool) -> None:
         """Without Bus Master there is no DMA; with it the device goes on."""
         if self.running:
             self.engine.run(on and not self.failed)
+            if on and self.control:
+                self._serve_control(self.control)
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
@@ -201,8 +227,35 @@ class VirtioNet:
         if fd != NONE:
             signal(fd)
 
+    @property
+    def _control_index(self) -> int | None:
+        """Where the features in force put the control queue (5.1.2)."""
+        features = self.state.driver_features
+        if not features & Feature.NET_CTRL_VQ:
+            return None
+        return control_queue(self.options.queues, bool(features & Feature.NET_MQ))
+
+    def _serve_control(self, control: ControlQueue) -> None:
+        if self.failed or not self.bus_master():
+            return
+        vector = self.state.queues[self._control_index or 0].vector
+        if control.serve() and self.irqs.fd(vector) != NONE:
+            signal(self.irqs.fd(vector))
+        if control.error():
+            self.notify_config()
+
+    def _set_mac(self, mac: bytes) -> None:
+        self.net.change(mac=mac)
+
+    def _forget_settings(self) -> None:
+        self.settings.clear()
+        if self.control:
+            self.control.disable()
+        if self.net.mac != self.options.mac:
+            self._set_mac(self.options.mac)
+
     def _look_for_error(self) -> None:
-        if not self._error_shown and self.engine.error():
+        if not self._error_shown and self.error():
             self._error_shown = True
             self.isr.add(IsrStatus.CONFIG)
 

@@ -76,6 +76,67 @@ class NetHdrHash(NetHdr, size=20, ref="virtio 1.3, 5.1.6, with VIRTIO_NET_F_HASH
     padding_reserved = le16
 
 
+class CtrlClass(IntEnum):
+    """Classes of control queue commands (5.1.6.5)."""
+
+    RX = 0
+    MAC = 1
+    VLAN = 2
+    ANNOUNCE = 3
+    MQ = 4
+    GUEST_OFFLOADS = 5
+    NOTF_COAL = 6
+
+
+class RxCommand(IntEnum):
+    """Receive modes; the data is one byte, 0 or 1 (5.1.6.5.1)."""
+
+    PROMISC = 0
+    ALLMULTI = 1
+    ALLUNI = 2
+    NOMULTI = 3
+    NOUNI = 4
+    NOBCAST = 5
+
+
+class MacCommand(IntEnum):
+    """Filtering by MAC address (5.1.6.5.2)."""
+
+    TABLE_SET = 0  # two tables, each a le32 count and the addresses: unicast, multicast
+    ADDR_SET = 1  # six bytes
+
+
+class VlanCommand(IntEnum):
+    """Filtering by VLAN; the data is a le16 id (5.1.6.5.3)."""
+
+    ADD = 0
+    DEL = 1
+
+
+class MqCommand(IntEnum):
+    """Receive steering (5.1.6.5.5)."""
+
+    VQ_PAIRS_SET = 0
+
+
+class Ack(IntEnum):
+    """The device's answer to a command (5.1.6.5)."""
+
+    OK = 0
+    ERR = 1
+
+
+class CtrlHeader(Layout, size=2, ref="virtio 1.3, 5.1.6.5, struct virtio_net_ctrl"):
+    """The command's own data follows; the device writes the ack and what the command asks for."""
+
+    command_class = le8
+    command = le8
+
+
+class VqPairs(Layout, size=2, ref="virtio 1.3, 5.1.6.5.5, struct virtio_net_ctrl_mq"):
+    virtqueue_pairs = le16
+
+
 def rx_queue(pair: int) -> int:
     """Index of the receive queue of a queue pair, counted from 0 (5.1.2)."""
     return 2 * pair
@@ -84,3 +145,8 @@ def rx_queue(pair: int) -> int:
 def tx_queue(pair: int) -> int:
     """Index of the transmit queue of a queue pair, counted from 0 (5.1.2)."""
     return 2 * pair + 1
+
+
+def control_queue(pairs: int, multiqueue: bool) -> int:
+    """Index of the control queue; ``pairs`` is max_virtqueue_pairs, which counts with MQ or RSS only (5.1.2)."""
+    return 2 * pairs if multiqueue else 2

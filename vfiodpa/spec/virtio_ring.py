@@ -88,3 +88,16 @@ def packed_size_ok(size: int) -> bool:
 def split_size_ok(size: int) -> bool:
     """A split queue's size is a power of two up to 32768 (2.7)."""
     return 0 < size <= MAX_QUEUE_SIZE and size & (size - 1) == 0
+
+
+def size_ok(size: int, packed: bool) -> bool:
+    """Can a queue of this layout have this size?"""
+    return packed_size_ok(size) if packed else split_size_ok(size)
+
+
+def packed_base(position: int) -> int:
+    """What vhost-user calls the base of a packed ring on which both sides stand at ``position``.
+
+    Available position in bits 0 to 15, used position in bits 16 to 31, each with its wrap counter on top.
+    """
+    return position | position << 16

@@ -43,6 +43,9 @@ MOVES: dict[State, frozenset[State]] = {
 }
 
 
+FIRST_OPTIONAL = 2  # the first pair is always in use
+
+
 class Datapath(Backend):
     """One device and at most one guest. All calls come from one thread, the event loop's."""
 
@@ -63,7 +66,7 @@ class Datapath(Backend):
         self._features = NONE
         self._driver_ok = False
         self._config: Mapping[str, int | list[int]] = {}
-        self._memory = GuestMap(device.name, device.function.dma)
+        self._memory = GuestMap(device.name, device.function.dma, device.reserved)
         self._runner = Runner(device, self._memory, Doorbells(device, doorbell))
 
     def __repr__(self) -> str:
@@ -234,7 +237,7 @@ class Datapath(Backend):
     def enable_queue(self, queue: int, on: bool) -> None:
         """Let a started queue carry frames, or not."""
         self._slot(queue).enabled = on
-        if not on:
+        if not on and not self._idle(queue):
             self._halt(queue)
         self._settle()
 
@@ -336,11 +339,14 @@ class Datapath(Backend):
         """Make the device do what the guest wants by now. The first pair must be complete to start."""
         if not self._driver_ok or self.state not in (State.ATTACHED, State.RUNNING):
             return
-        wanted = {queue for queue, slot in self._runner.slots.items() if slot.wanted}
+        slots = self._runner.slots.items()
+        wanted = {queue for queue, slot in slots if slot.wanted}
         try:
             if self.state is State.ATTACHED and {0, 1} <= wanted:
+                if self.device.queues_come_first:
+                    wanted |= {queue for queue, slot in slots if slot.started and slot.ring is not None}
                 self._start(sorted(wanted))
-            elif self.state is State.RUNNING and wanted - self.running:
+            elif self.state is State.RUNNING:
                 self._runner.start_more(sorted(wanted - self.running))
         except VfiodpaError as error:
             self._fail(error)
@@ -354,6 +360,16 @@ class Datapath(Backend):
         log.info("%s: interrupts: %s", self.device.name, self.device.interrupts)
         for choice, which in in_words(self.doorbells).items():
             log.info("%s: doorbells of %s: %s", self.device.name, which, choice)
+
+    def _idle(self, queue: int) -> bool:
+        """Leave a disabled queue with the device where it can be without frames: then it need not be stopped."""
+        if queue not in self.running or queue < FIRST_OPTIONAL or not self.device.queues_come_first:
+            return False
+        try:
+            self._runner.set_active_pairs()
+        except VfiodpaError as error:
+            self._fail(error)
+        return not self.device.can_stop_queue
 
     def _halt(self, queue: int) -> None:
         """Take one queue from the device."""

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .._native import ffi, lib
 from ..drivers.device import QueueState
 from ..frontends.frontend import Region, Ring
 from ..memory import Iova
-from ..pci.function import DmaDomain
+from ..pci.function import DmaDomain, IovaRange
 from ..spec.virtio_ring import UsedHeader
-from .iova import check_iova
+from .iova import check_free, check_iova
 
 
 class GuestMap:
     """The regions that are mapped in a DMA domain. The front end owns the memory itself."""
 
-    def __init__(self, device: str, dma: DmaDomain) -> None:
+    def __init__(self, device: str, dma: DmaDomain, reserved: Sequence[IovaRange] = ()) -> None:
+        """``reserved``: addresses that the device's driver uses itself."""
         self._device = device
         self._dma = dma
+        self._reserved = reserved
         self.regions: list[Region] = []
 
     def check(self, regions: list[Region]) -> None:
         """Raise ``IommuError`` when the IOMMU could not take the regions."""
         for region in regions:
             check_iova(self._device, self._dma.iova_ranges, region.gpa, region.length)
+            check_free(self._device, self._reserved, region.gpa, region.length)
 
     def add(self, region: Region) -> None:
         """Map a region."""

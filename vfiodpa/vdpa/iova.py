@@ -20,3 +20,16 @@ def check_iova(device: str, ranges: Sequence[IovaRange], iova: int, length: int)
         cause="the guest has more memory than the IOMMU's address width, or memory over a reserved window",
         remedy="a guest with less memory, or a machine type that places it elsewhere",
     )
+
+
+def check_free(device: str, reserved: Sequence[IovaRange], iova: int, length: int) -> None:
+    """Raise ``IommuError`` when ``iova`` .. ``iova + length - 1`` touches what the driver uses itself."""
+    for taken in reserved:
+        if iova <= taken.last and taken.first < iova + length:
+            raise IommuError(
+                f"guest memory {iova:#x}-{iova + length - 1:#x} cannot be mapped: "
+                f"the driver uses {taken.first:#x}-{taken.last:#x} itself",
+                device=device,
+                cause="the device's control queue lies there, in the highest pages of the IOMMU",
+                remedy="a guest with less memory, or a machine type that places it elsewhere",
+            )

@@ -46,6 +46,7 @@ class Runner:
         self._memory = memory
         self.slots: dict[int, Slot] = {}
         self.running: set[int] = set()
+        self._active_pairs = 0  # as last told to the device; 0: nothing was
         self.doorbells = doorbells
         self._packed = False  # rings of the guest
         self.config_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -55,18 +56,19 @@ class Runner:
         self._device.negotiate(features)
         self._packed = Feature.RING_PACKED in features
         self._device.set_config_irq(self.config_event)
+        self._active_pairs = 0
         for queue in queues:
             self._program(queue)
-        self._set_active_pairs()
+        self.set_active_pairs()
         self._device.start()
         for queue in queues:
             self.connect(queue)
 
     def start_more(self, queues: list[int]) -> None:
-        """Queues that the guest enables while others run."""
+        """Queues that the guest starts or enables while others run; none: those enabled may still be others."""
         for queue in queues:
             self._program(queue)
-        self._set_active_pairs()
+        self.set_active_pairs()
         for queue in queues:
             self.connect(queue)
 
@@ -121,11 +123,18 @@ class Runner:
         self.running.add(queue)
         self._device.set_queue_irq(queue, slot.call)
 
-    def _set_active_pairs(self) -> None:
-        """Received frames go to complete pairs only."""
-        if self._device.negotiated & Feature.NET_MQ:
-            pairs = sum(1 for queue in self.running if queue % 2 == 0 and queue + 1 in self.running)
+    def set_active_pairs(self) -> None:
+        """Received frames go to the enabled pairs, counted from the first one on."""
+        if not self._device.negotiated & Feature.NET_MQ:
+            return
+        pairs = 0
+        while {2 * pairs, 2 * pairs + 1} <= self.running and all(
+            self.slots[queue].enabled for queue in (2 * pairs, 2 * pairs + 1)
+        ):
+            pairs += 1
+        if max(pairs, 1) != self._active_pairs:
             self._device.set_active_pairs(max(pairs, 1))
+            self._active_pairs = max(pairs, 1)
 
     def _keep(self, queue: int, position: QueueState | None) -> None:
         slot = self.slots[queue]
