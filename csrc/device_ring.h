@@ -44,7 +44,7 @@ struct vdp_ring {
 	uint32_t perm;              /* what buffers are reached with */
 	uint32_t shortest, longest; /* chain, in bytes */
 	uint64_t held;              /* the used entry at published, which the driver may see last */
-	bool batch;                 /* one used entry tells of all since published (IN_ORDER) */
+	bool batch;                 /* IN_ORDER: one used entry tells of all transmitted since published */
 	bool event_idx, indirect_ok;
 	bool mixed;        /* chains have a readable and a writable part; perm and keep are per part */
 	bool saw_indirect; /* the chain read last had a table */

@@ -162,7 +162,7 @@ static void nic_attach(struct vdp_nic *nic)
 		struct vdp_queue *queue = nic->queues + i;
 
 		queue->ring.dma = nic->dma;
-		queue->ring.batch = (nic->features & NIC_F_IN_ORDER) && queue->ring.flags != VDP_DESC_WRITE;
+		queue->ring.batch = nic->features & NIC_F_IN_ORDER;
 		queue->ring.event_idx = nic->features & NIC_F_EVENT_IDX;
 		queue->ring.indirect_ok = nic->features & NIC_F_INDIRECT_DESC;
 		queue->live = queue->enabled && nic->net->attach(&queue->ring, &queue->conf, false);
