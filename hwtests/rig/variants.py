@@ -75,7 +75,7 @@ VARIANTS = [
     Variant(
         name="packed-39bit",
         machine=Machine(nics=wired(packed=True, page_per_vq=True), iommu=Iommu.INTEL39),
-        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses or host_notifier")],
+        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses or host_notifier", seconds=480)],
     ),
     Variant(
         name="mq-virtio-iommu",

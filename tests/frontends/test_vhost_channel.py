@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -215,6 +216,16 @@ def test_what_was_not_negotiated_is_named(peer: Peer, backend: SharingBackend) -
 def test_without_a_channel(guest: Peer, backend: SharingBackend) -> None:
     guest.start(TX)
     assert backend.refusals == ["the front end has no channel open for back-end requests"]
+
+
+def test_no_fd_left(channel: Channel, guest: Peer, backend: SharingBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_fd: int) -> int:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(os, "dup", fail)
+    guest.start(TX)
+    assert backend.refusals == ["no fd is left for the page (EMFILE: Too many open files)"]
+    assert channel.silent
 
 
 def test_a_withdrawal_goes_out_before_the_answer_and_wants_none(
