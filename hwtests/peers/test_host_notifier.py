@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_qemu_takes_the_pages(serve: Serve, boot_files: tuple[Path, Path], direc
         for command, mark in (("up", 0), ("rebind", server.program.printed())):
             guest.ask(command)
             server.program.wait_for(r"queue 1: doorbell by notifier", 10, mark)
+            time.sleep(0.5)  # the server kicks each queue once more after that
             by_fd, by_page = kicks(server)
             for size in (64, 1514):
                 check_echo(guest, size)

@@ -246,6 +246,19 @@ def test_a_withdrawal_goes_out_before_the_answer_and_wants_none(
     assert not channel.closed
 
 
+def test_a_withdrawal_overtakes_what_is_for_later(channel: Channel, guest: Peer, backend: SharingBackend) -> None:
+    assert backend.frontend
+    backend.share(0)
+    settle(guest.loop)
+    backend.share(TX)
+    backend.frontend.withdraw_doorbell(0)
+    assert [channel.read()[1].index for _ in range(2)] == [0, VRING_NO_FD]
+    with pytest.raises(BlockingIOError):
+        channel.read()
+    settle(guest.loop)
+    assert channel.read()[1].index == TX
+
+
 def test_a_page_that_was_not_sent_yet_is_dropped(channel: Channel, guest: Peer, backend: SharingBackend) -> None:
     backend.share(TX)
     assert backend.frontend
@@ -426,6 +439,7 @@ def test_a_guest_that_leaves_with_pages_on_the_way(channel: Channel, guest: Peer
     guest.sock.close()
     settle(guest.loop)
     assert backend.frontend is None  # and the loop's fixture looks for fds
+    assert channel.closed
 
 
 @given(words=st.lists(st.binary(max_size=40), max_size=5))
