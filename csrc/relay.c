@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -27,13 +28,22 @@ struct vdp_relay {
 	struct relay_slot slots[VDP_RELAY_MAX];
 };
 
+/* The other side shares the flags of an eventfd and could make a write to a full one block. */
+static bool relay_has_room(const struct vdp_doorbell *bell)
+{
+	struct pollfd room = {.fd = bell->fd, .events = POLLOUT};
+
+	return bell->kind != VDP_DOORBELL_EVENTFD || poll(&room, 1, 0) > 0;
+}
+
 static void relay_ring(struct vdp_relay *relay, uint32_t index)
 {
 	struct relay_slot *slot = relay->slots + index;
 
 	pthread_mutex_lock(&relay->lock);
 	if (slot->used) {
-		vdp_doorbell_ring(&slot->bell);
+		if (relay_has_room(&slot->bell))
+			vdp_doorbell_ring(&slot->bell);
 		__atomic_store_n(&slot->kicks, slot->kicks + 1, __ATOMIC_RELAXED);
 	}
 	pthread_mutex_unlock(&relay->lock);

@@ -25,8 +25,8 @@ Server = Callable[[bytes], bytes]
 
 
 def test_nic_words() -> None:
-    nic = Nic.parse("packed+page-per-vq+mq4+wire2+hotplug")
-    assert nic == Nic(packed=True, page_per_vq=True, pairs=4, wire=2, hotplug=True)
+    nic = Nic.parse("packed+page-per-vq+mq4+wire2+hotplug+vectors3+mtu1400")
+    assert nic == Nic(packed=True, page_per_vq=True, pairs=4, wire=2, hotplug=True, vectors=3, mtu=1400)
     assert Nic.parse("split") == Nic()
     assert Nic.parse("kernel+wire0") == Nic(vfio=False, wire=0)
 

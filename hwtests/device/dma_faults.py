@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+
+import pytest
 
 KMSG = Path("/dev/kmsg")
 FAULT = re.compile(r"DMAR: .*fault|AMD-Vi: .*IO_PAGE_FAULT|virtio_iommu.*fault", re.IGNORECASE)
@@ -42,3 +45,11 @@ class FaultLog:
             if FAULT.search(record):
                 found.append(record.partition(";")[2].strip())
         return found
+
+
+@pytest.fixture(autouse=True)
+def no_dma_faults() -> Iterator[None]:
+    """No test may have the NIC reach for memory that it was not given. For a conftest to import."""
+    with FaultLog() as log:
+        yield
+        assert log.read() == []

@@ -14,6 +14,8 @@ class Nic:
     NICs of the same ``wire`` hear each other; without one, a NIC's frames go nowhere but into its capture file.
     ``hotplug`` puts it behind a root port, from which it can be unplugged (``device_del`` of ``nic0``, …).
     ``twin`` makes it the second function of the device of the NIC before it: both are in one IOMMU group.
+    ``vectors``: MSI-X vectors; without a number, one for each queue and one for configuration changes.
+    ``mtu``: the MTU that it offers.
     """
 
     vfio: bool = True
@@ -23,13 +25,15 @@ class Nic:
     wire: int | None = None
     hotplug: bool = False
     twin: bool = False
+    vectors: int | None = None
+    mtu: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Nic:
         """From the command line: words joined by ``+``, such as ``packed+mq2+wire0`` or ``kernel+wire0``."""
         words = set(text.split("+"))
         counts = {word.rstrip("0123456789"): word for word in words if word[-1:].isdigit()}
-        rest = words - {counts.get("wire"), counts.get("mq")}
+        rest = words - {counts.get(word) for word in ("wire", "mq", "vectors", "mtu")}
         if unknown := rest - {"split", "packed", "page-per-vq", "vfio", "kernel", "hotplug", "twin"}:
             raise ValueError(f"a NIC cannot be {', '.join(sorted(unknown))}")
         return cls(
@@ -40,6 +44,8 @@ class Nic:
             wire=int(counts["wire"][4:]) if "wire" in counts else None,
             hotplug="hotplug" in words,
             twin="twin" in words,
+            vectors=int(counts["vectors"][7:]) if "vectors" in counts else None,
+            mtu=int(counts["mtu"][3:]) if "mtu" in counts else None,
         )
 
     def argv(self, index: int, place: str, captures: Path, *, tap: bool) -> list[str]:
@@ -55,9 +61,14 @@ class Nic:
         device += ",disable-legacy=on,iommu_platform=on,ats=on,romfile="
         device += f",packed={_on(self.packed)},page-per-vq={_on(self.page_per_vq)}"
         argv = ["-netdev", netdev, *sink]
+        if self.mtu is not None:
+            device += f",host_mtu={self.mtu}"
+        # With several pairs a vector for each queue, one for the control queue and one for the configuration.
+        vectors = 2 * self.pairs + 2 if self.vectors is None and self.pairs > 1 else self.vectors
+        if vectors is not None:
+            device += f",vectors={vectors}"
         if self.pairs > 1:
-            # A vector for each queue, one for the control queue and one for the configuration.
-            return [*argv, "-device", f"{device},mq=on,vectors={2 * self.pairs + 2}"]  # and no dump: it has one queue
+            return [*argv, "-device", f"{device},mq=on"]  # and no dump: it has one queue
         dump = f"filter-dump,id={name}-dump,netdev={name}-net,file={captures / name}.pcap"
         return [*argv, "-device", device, "-object", dump]
 

@@ -118,3 +118,14 @@ class Qmp:
             if not new:
                 raise ProgramError("QEMU's monitor is closed")
             self._bytes += new
+
+
+def qdev_id(qmp: Qmp, address: str) -> str:
+    """A NIC's name in QEMU (``nic0``), by its PCI address in the machine."""
+    bus, slot, function = (int(part, 16) for part in address.replace(".", ":").split(":")[1:])
+    found: list[dict[str, Any]] = []
+    for one in qmp.execute("query-pci"):
+        for device in one["devices"]:
+            found += [device, *device.get("pci_bridge", {}).get("devices", [])]
+    place = (bus, slot, function)
+    return str(next(d["qdev_id"] for d in found if (d["bus"], d["slot"], d["function"]) == place))

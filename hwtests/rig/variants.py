@@ -51,8 +51,11 @@ def suite(room: str, *more: str, seconds: int = 600) -> Suite:
     return Suite(name=room, arguments=[f"hwtests/{room}", "--device", FIRST, "--peer", PEER, *more], seconds=seconds)
 
 
-# A pair in one IOMMU group, and two NICs to unplug.
-EXTRA = (Nic(), Nic(twin=True), Nic(hotplug=True), Nic(hotplug=True))
+# A pair in one IOMMU group, and two NICs to unplug; behind a root port they have a function level reset.
+EXTRA = (Nic(), Nic(twin=True), Nic(hotplug=True, wire=0), Nic(hotplug=True))
+LADDER = Suite(
+    name="ladder", arguments=["hwtests/device/test_reset_ladder.py", "--device", "0000:01:00.0", "--peer", PEER]
+)
 MAPS_AND_FRAMES = ("-k", "dma or notifications or frames")
 
 # The same tests by the other way to the IOMMU.
@@ -70,18 +73,23 @@ VARIANTS = [
     Variant(
         name="split",
         machine=Machine(nics=(*wired(), *EXTRA), hugepages=200),
-        suites=[suite("device"), suite("vfio", seconds=1200), suite("pci")],
+        suites=[suite("device"), LADDER, suite("vfio", seconds=1200), suite("pci")],
     ),
     Variant(
         name="packed-39bit",
-        machine=Machine(nics=wired(packed=True, page_per_vq=True), iommu=Iommu.INTEL39),
+        machine=Machine(nics=wired(packed=True, page_per_vq=True, vectors=2), iommu=Iommu.INTEL39),
         suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses or host_notifier", seconds=480)],
     ),
     Variant(
         name="mq-virtio-iommu",
-        machine=Machine(nics=wired(pairs=2), iommu=Iommu.VIRTIO),
-        suites=[suite("device", *MAPS_AND_FRAMES)],
+        machine=Machine(nics=wired(pairs=2, mtu=1400), iommu=Iommu.VIRTIO),
+        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "vp_vdpa")],
         kernel=Wanted.FULL,
+    ),
+    Variant(
+        name="no-iommu",
+        machine=Machine(nics=(Nic(), Nic(vfio=False)), iommu=Iommu.NONE),
+        suites=[suite("vfio", "-k", "without_iommu")],
     ),
     Variant(
         name="debian",

@@ -32,11 +32,11 @@ def bind(address: str, driver: str) -> None:
 
 
 def _wait_for_node(path: Path) -> None:
-    node = Path("/dev/vfio") / (path / "iommu_group").resolve().name
+    group = (path / "iommu_group").resolve().name
     end = time.monotonic() + SETTLE_S
-    while not node.exists():
+    while not any(Path("/dev/vfio", prefix + group).exists() for prefix in ("", "noiommu-")):
         if time.monotonic() > end:
-            raise OSError(f"{node} does not come")
+            raise OSError(f"/dev/vfio/{group} does not come")
         time.sleep(0.01)
 
 

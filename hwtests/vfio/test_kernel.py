@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from hwtests.footprint import footprint, settled
+from hwtests.vfio.binding import PCI
 from vfiodpa.errors import DeviceError, Unsupported
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.pci.capabilities import capabilities, read_layout
-from vfiodpa.pci.sysfs import SysfsFunction
 from vfiodpa.spec import vfio
 from vfiodpa.spec.pci import CapId, ConfigHeader, MsixCap
 from vfiodpa.vfio.choice import choose, iommufd_obstacle
 from vfiodpa.vfio.domain import VfioDomain
 from vfiodpa.vfio.function import VfioFunction
 from vfiodpa.vfio.iommufd import Iommufd
+from vfiodpa.vfio.nodes import read_function
 from vfiodpa.vfio.regions import read_region
 
 SIZE = 1 << 20
@@ -27,7 +28,7 @@ CYCLES = 20
 
 def test_auto_says_what_it_took_and_why(bdf: str) -> None:
     with VfioFunction(bdf) as function:
-        if iommufd_obstacle(SysfsFunction(bdf)):
+        if iommufd_obstacle(read_function(bdf)):
             assert (function.dma.kind, function.dma.reason[:12]) == ("type1", "not iommufd:")
         else:
             assert function.dma.kind == "iommufd"
@@ -36,7 +37,7 @@ def test_auto_says_what_it_took_and_why(bdf: str) -> None:
 def test_ids_agree_with_sysfs(bdf: str, iommu: str) -> None:
     with VfioFunction(bdf, iommu=iommu) as function:
         header = ConfigHeader(function.config)
-        path = SysfsFunction(bdf).path
+        path = PCI / "devices" / bdf
         assert header.vendor_id == int((path / "vendor").read_text(), 16)
         assert header.device_id == int((path / "device").read_text(), 16)
 
@@ -110,7 +111,7 @@ def test_the_release_interrupt_is_armed(bdf: str, iommu: str) -> None:
 
 def test_a_reset_or_a_word_why_not(bdf: str, iommu: str) -> None:
     with VfioFunction(bdf, iommu=iommu) as function:
-        resettable = (SysfsFunction(bdf).path / "reset").exists()
+        resettable = (PCI / "devices" / bdf / "reset").exists()
         if resettable:
             function.reset()
         else:
@@ -119,7 +120,7 @@ def test_a_reset_or_a_word_why_not(bdf: str, iommu: str) -> None:
 
 
 def test_a_domain_outlives_its_functions(bdf: str, iommu: str) -> None:
-    domain = VfioDomain(choose(iommu, SysfsFunction(bdf)))
+    domain = VfioDomain(choose(iommu, read_function(bdf)))
     with Mapping.create(SIZE) as memory:
         for _ in range(3):
             with VfioFunction(bdf, domain):
@@ -133,7 +134,7 @@ def test_two_functions_in_one_domain(bdf: str, iommu: str) -> None:
     others = [a for a in os.environ.get("VFIODPA_RIG_NICS", "").split(",") if a and a != bdf]
     if not others:
         pytest.skip("only one NIC is bound to vfio-pci")
-    domain = VfioDomain(choose(iommu, SysfsFunction(bdf)))
+    domain = VfioDomain(choose(iommu, read_function(bdf)))
     with Mapping.create(SIZE) as memory, VfioFunction(bdf, domain), VfioFunction(others[0], domain) as other:
         assert other.dma is domain
         domain.map(Iova(0), memory)
@@ -142,8 +143,8 @@ def test_two_functions_in_one_domain(bdf: str, iommu: str) -> None:
 
 
 def test_handed_in_by_its_fds(bdf: str) -> None:
-    cdev = SysfsFunction(bdf).cdev
-    if iommufd_obstacle(SysfsFunction(bdf)):
+    cdev = read_function(bdf).vfio_device
+    if iommufd_obstacle(read_function(bdf)):
         pytest.skip("no iommufd here")
     device, iommufd = (os.open(path, os.O_RDWR) for path in (f"/dev/vfio/devices/{cdev}", "/dev/iommu"))
     domain = VfioDomain(Iommufd(fd=iommufd))

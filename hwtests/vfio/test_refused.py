@@ -12,12 +12,12 @@ import pytest
 
 from hwtests.vfio.binding import bound
 from hwtests.vfio.child import Child, in_child
+from hwtests.vfio.server import Server
 from vfiodpa.errors import ExitCode, LimitError, NoDevice, Unsupported, VfiodpaError
 from vfiodpa.memory import Iova, Mapping
-from vfiodpa.pci.sysfs import SysfsFunction
 from vfiodpa.vfio import memlock
 from vfiodpa.vfio.function import VfioFunction
-from vfiodpa.vfio.nodes import InUse
+from vfiodpa.vfio.nodes import InUse, read_function
 
 NOBODY = 65534
 SIZE = 1 << 20
@@ -46,9 +46,16 @@ def test_not_bound(bdf: str, driver: str, text: str) -> None:
         assert function.name == bdf
 
 
+@pytest.mark.parametrize("driver", ["virtio-pci", ""])
+def test_serve_refuses_what_is_not_bound(bdf: str, driver: str, directory: Path) -> None:
+    with bound(bdf, driver), Server(bdf, "auto", directory / "s") as server:
+        assert server.status() == ExitCode.NO_DEVICE
+        assert not server.socket.exists()
+
+
 @pytest.mark.parametrize("holder", ["iommufd", "type1"])
 def test_in_use_by_another_process(bdf: str, iommu: str, holder: str) -> None:
-    if holder == "iommufd" and not SysfsFunction(bdf).cdev:
+    if holder == "iommufd" and not read_function(bdf).vfio_device:
         pytest.skip("no character device here")
 
     def hold(tell: Callable[[object], None]) -> None:
@@ -122,6 +129,6 @@ def shared_group() -> tuple[str, str]:
 
 
 def test_a_machine_without_an_iommu_is_no_place(bdf: str) -> None:
-    if SysfsFunction(bdf).group is not None:
+    if read_function(bdf).has_iommu:
         pytest.skip("this machine has an IOMMU")
     assert isinstance(refusal(bdf), Unsupported)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from hwtests.device.echo_peer import OUTGOING, EchoPeer, interface_of
 from hwtests.footprint import footprint, settled
 from hwtests.peers import hugepages
 from hwtests.peers.testpmd import MEMORY_MB, Memory, Testpmd, two_cpus, virtio_user
+from hwtests.vfio.child import Child
 from hwtests.vfio.server import Server
 from vfiodpa._native import lib
 from vfiodpa.errors import ExitCode, VfiodpaError
@@ -135,6 +136,23 @@ def test_a_killed_server_leaves_a_usable_device(bdf: str, iommu: str, socket_pat
         check_frames(socket_path, peer)
         server.signal(signal.SIGTERM)
         assert server.status() == ExitCode.DONE
+
+
+def test_a_killed_guest_is_forgotten(server: Server, peer: str) -> None:
+    """The device had buffers in its memory: it is stopped and unmapped, and the next guest is served."""
+
+    def run_and_hang(tell: Callable[[object], None]) -> None:
+        guest = VhostUserGuest(server.socket)
+        guest.start()
+        for _ in range(8):
+            guest.queues[0].send(writable=[(guest.memory.alloc(2048), 2048)])
+        tell("started")
+        signal.pause()
+
+    with Child(run_and_hang) as victim:
+        assert victim.next() == "started"
+        victim.kill()
+    check_frames(server.socket, peer)
 
 
 @pytest.mark.timeout(400)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hwtests.rig.qmp import INSIDE, Qmp
-from hwtests.vfio.binding import driver_of
+from hwtests.rig.qmp import INSIDE, Qmp, qdev_id
+from hwtests.vfio.binding import PCI, driver_of
 from hwtests.vfio.server import Server
 from vfiodpa.errors import ExitCode, NoDevice, VfiodpaError
 from vfiodpa.guest.vhost_user import VhostUserGuest
-from vfiodpa.pci.sysfs import SysfsFunction
 from vfiodpa.spec.pci import ConfigHeader
 from vfiodpa.vfio.function import VfioFunction
 
@@ -40,21 +39,15 @@ def plugged() -> str:
     pytest.skip("no NIC behind a root port is left (in the rig: --nics …,hotplug)")
 
 
+def is_there(address: str) -> bool:
+    return (PCI / "devices" / address).exists()
+
+
 def unplug(qmp: Qmp, address: str) -> str:
     """Ask for it; returns the NIC's name in QEMU."""
-    bus = int(address.split(":")[1], 16)
-    name = next(device["qdev_id"] for device in devices(qmp) if device["bus"] == bus)
+    name = qdev_id(qmp, address)
     qmp.execute("device_del", id=name)
-    return str(name)
-
-
-def devices(qmp: Qmp) -> list[dict[str, object]]:
-    """Every PCI device, behind bridges too."""
-    found: list[dict[str, object]] = []
-    for bus in qmp.execute("query-pci"):
-        for device in bus["devices"]:
-            found += [device, *device.get("pci_bridge", {}).get("devices", [])]
-    return found
+    return name
 
 
 def test_it_is_asked_for_and_goes_when_it_is_closed(qmp: Qmp, plugged: str) -> None:
@@ -63,7 +56,7 @@ def test_it_is_asked_for_and_goes_when_it_is_closed(qmp: Qmp, plugged: str) -> N
         assert select.select([function.release_event], [], [], UNPLUG_S)[0], "nobody asked for it"
         assert ConfigHeader(function.config).vendor_id == 0x1AF4, "it waits for us"
         time.sleep(0.5)
-        assert SysfsFunction(plugged).exists
+        assert is_there(plugged)
     qmp.wait_event("DEVICE_DELETED", UNPLUG_S, device=name)
     with pytest.raises(NoDevice, match="no such PCI function"):
         VfioFunction(plugged)
@@ -79,4 +72,4 @@ def test_the_server_gives_it_back(qmp: Qmp, plugged: str, directory: Path) -> No
             with pytest.raises((VfiodpaError, OSError)):
                 guest.stop()
         qmp.wait_event("DEVICE_DELETED", UNPLUG_S, device=name)
-    assert not SysfsFunction(plugged).exists
+    assert not is_there(plugged)

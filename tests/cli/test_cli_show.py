@@ -16,6 +16,7 @@ SCHEMA: dict[str, type] = {
     "pci": dict,
     "config": dict,
     "queue_pairs": int,
+    "interrupts": str,
     "queues": list,
     "features": dict,
     "can": dict,
@@ -29,6 +30,7 @@ def test_show_as_json(cli: Cli) -> None:
     body = cli("show", "-j", "soft:queues=2,mac=52:54:00:00:00:01,mtu=9000,iova=40").json
     assert {name: type(value) for name, value in body.items()} == SCHEMA
     assert body["schema"] == "vfiodpa.show/1"
+    assert body["interrupts"].startswith("an MSI-X vector for each queue")
     assert body["pci"] == {"id": "1af4:1041", "subsystem": "1af4:5d1c", "revision": 1, "vectors": 5}
     assert body["config"] == {
         "mac": "52:54:00:00:00:01", "link_up": True, "mtu": 9000, "max_queue_pairs": None, "speed": None,

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vfiodpa.errors import DeviceError
+from vfiodpa.errors import DeviceError, Unsupported
 from vfiodpa.pci.function import DmaDomain, Doorbell, PciFunction
 from vfiodpa.registers import Register, RegisterBlock, Window
 from vfiodpa.spec.features import Feature
-from vfiodpa.spec.pci import CapId, ConfigHeaderLayout, Status
+from vfiodpa.spec.pci import CapId, Command, ConfigHeader, ConfigHeaderLayout, Status
 from vfiodpa.spec.virtio_net import NetConfig
 from vfiodpa.spec.virtio_pci import NO_VECTOR, CfgType, CommonCfg, DeviceStatus, IsrCfg, NotifyCap, VirtioPciCap
 
@@ -62,6 +62,7 @@ class Options:
     vendor_bar: bool = False
     # faults
     never_resets: bool = False
+    function_reset: str = "none"  # none, mends, useless, fails
     reset_polls: int = 2  # reads of device_status before a reset is done
     refuses_features: bool = False
     gone_after: int = -1  # accesses until everything reads as ones
@@ -127,6 +128,7 @@ class FakeFunction(PciFunction):
         self.log: list[Access] = []
         self.irqs: dict[int, int | None] = {}
         self.accesses = 0
+        self.function_resets = 0
         self.closed = False
         self.vendor: dict[int, int] = {}
         self.space = bytearray(256)
@@ -177,7 +179,16 @@ class FakeFunction(PciFunction):
         return Doorbell((bar, offset, width, value), self)
 
     def reset(self) -> None:
-        self._clear()
+        self.function_resets += 1
+        if self.options.function_reset == "none":
+            raise Unsupported("it cannot be reset on its own", device=self.name)
+        if self.options.function_reset == "fails":
+            raise DeviceError("the function reset failed", device=self.name, cause="EIO")
+        self.irqs = dict.fromkeys(self.irqs)
+        ConfigHeader(self.config).command = Command(0)
+        if self.options.function_reset == "mends":
+            self.options.never_resets = False
+            self._clear()
 
     @property
     def error_event(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import pytest
@@ -14,7 +15,7 @@ from vfiodpa.drivers.waiting import Deadlines, wait_until
 from vfiodpa.errors import DeviceError, DeviceGone, DeviceTimeout, FeaturesRefused, Unsupported
 from vfiodpa.memory import Iova
 from vfiodpa.spec.features import Feature
-from vfiodpa.spec.pci import CapId
+from vfiodpa.spec.pci import CapId, Command, ConfigHeader
 from vfiodpa.spec.virtio_pci import CfgType, DeviceStatus
 
 FAST = Deadlines(reset=0.4, queue_stop=0.4)
@@ -167,11 +168,81 @@ def test_a_queue_that_vanished() -> None:
 
 def test_close_takes_interrupts_away_from_a_device_that_does_not_reset() -> None:
     function, nic = opened()
-    nic.set_config_irq(5)
+    fd = os.eventfd(0)
+    nic.set_config_irq(fd)
     function.options.never_resets = True
     with pytest.raises(DeviceTimeout):
         nic.close()
     assert function.irqs == {0: None}
+    os.close(fd)
+
+
+# The reset ladder
+
+
+@pytest.mark.parametrize(
+    ("function_reset", "cause"),
+    [
+        ("none", "the fake was told to; no function reset: it cannot be reset on its own"),
+        ("fails", "the fake was told to; no function reset: the function reset failed"),
+        ("useless", "the fake was told to; nor does a function reset help"),
+    ],
+)
+def test_a_reset_that_nothing_ends(function_reset: str, cause: str) -> None:
+    function, nic = opened(function_reset=function_reset)
+    function.options.never_resets = True
+    start = time.monotonic()
+    with pytest.raises(DeviceTimeout, match=r"the device reset did not end within 0.4 s") as caught:
+        nic.reset()
+    assert time.monotonic() - start < 2 * FAST.reset + 3
+    assert caught.value.cause == cause
+    assert "power the machine off" in caught.value.remedy
+    assert not ConfigHeader(function.config).command & Command.BUS_MASTER
+    start = time.monotonic()
+    with pytest.raises(DeviceTimeout, match="has not ended since"):
+        nic.reset()
+    assert time.monotonic() - start < FAST.reset / 2
+    assert function.function_resets == 1  # once only
+
+
+def test_a_function_reset_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    function, nic = opened(function_reset="mends")
+    config, queue = os.eventfd(0), os.eventfd(0)
+    nic.set_config_irq(config)
+    nic.set_queue_irq(0, queue)
+    function.options.never_resets = True
+    nic.reset()
+    assert nic.stats()["function_resets"] == 1
+    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == [
+        "fake0: the device reset did not end within 0.4 s; a function reset is tried",
+        "fake0: the function reset brought it back",
+    ]
+    # What it forgot is set again: DMA only once the device is to work.
+    assert ConfigHeader(function.config).command == Command.MEMORY
+    assert sorted(function.irqs) == [0, 1]
+    assert None not in function.irqs.values()
+    nic.negotiate(Feature.VERSION_1)
+    assert ConfigHeader(function.config).command == Command.MEMORY | Command.BUS_MASTER
+    nic.reset()
+    assert nic.stats()["function_resets"] == 1
+    nic.close()
+    os.close(config)
+    os.close(queue)
+
+
+def test_a_device_that_goes_during_the_ladder() -> None:
+    function, nic = opened(function_reset="useless")
+    function.options.never_resets = True
+    reset = function.reset
+
+    def goes() -> None:
+        reset()
+        function.options.gone_after = 0
+
+    function.reset = goes  # type: ignore[method-assign]
+    with pytest.raises(DeviceGone):
+        nic.reset()
 
 
 def test_a_late_scheduler_does_not_fail_a_device() -> None:

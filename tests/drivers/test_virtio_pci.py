@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -114,7 +115,9 @@ def test_memory_is_on_and_dma_waits_for_the_first_reset() -> None:
 
 def test_close_resets_and_takes_dma_and_interrupts_away() -> None:
     function, nic = opened()
-    nic.set_queue_irq(0, 7)
+    fd = os.eventfd(0)
+    nic.set_queue_irq(0, fd)
+    os.close(fd)
     nic.close()
     assert function.values["device_status"] == 0
     assert function.irqs == {1: None}

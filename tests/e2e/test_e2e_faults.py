@@ -92,6 +92,28 @@ def test_a_device_that_never_leaves_reset_is_left_by_its_guest(
         move(guest)
 
 
+@MODELS
+def test_a_wedged_device_is_reset_and_serves_on(
+    serve: Serve, connect: Connect, neighbour: Stream, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The guest's reset needs one of the function. All that this takes away is there again for the next start."""
+    served = serve(model)
+    guest = connect(served)
+    guest.start()
+    move(guest)
+    served.function.inject_fault(Fault.WEDGED)
+    guest.set_status(DeviceStatus(0))
+    assert served.datapath.state is State.ATTACHED
+    guest.start()
+    move(guest)
+    assert served.nic.device.stats()["function_resets"] == 1
+    assert "the device reset did not end within 1 s; a function reset is tried" in warnings(caplog.records)[0]
+    guest.close()
+    with connect(served) as another:
+        another.start()
+        move(another)
+
+
 def hang_up_within(guest: VhostUserGuest, seconds: float) -> bool:
     """Is the guest disconnected in time?"""
     return bool(select.select([guest.channel.socket], [], [], seconds)[0]) and not guest.channel.socket.recv(1)

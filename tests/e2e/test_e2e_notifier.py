@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from vfiodpa.vdpa.datapath import State
 RX, TX = 0, 1
 SLEEPY = "soft:port=echo,notifier=on,poll=0"  # nothing moves without a kick
 # One frame at a time and no polling: each frame is kicked for.
-EACH = {"window": 1, "poll_us": 0}
+EACH: dict[str, Any] = {"window": 1, "poll_us": 0}
 
 
 def kicks(served: Served, queue: int = TX) -> tuple[int, int]:

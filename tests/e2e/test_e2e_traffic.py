@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.e2e.conftest import Connect, Serve
-from tests.e2e.rig import BASIC, COUNT, PLAIN, move, needs_reset, warnings
+from tests.e2e.rig import BASIC, COUNT, PLAIN, move, needs_reset, wait_for, warnings
+from vfiodpa.frontends.vhost_user.session import Session
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.traffic import Mode
 from vfiodpa.spec.features import Feature
@@ -131,12 +132,37 @@ def test_an_idle_guest_costs_no_processor_time(serve: Serve, connect: Connect) -
     assert time.process_time() - before < 0.02
 
 
-@pytest.mark.parametrize("msix", [0, 2])
-def test_too_few_vectors_are_a_clear_failure(
+@pytest.mark.parametrize("msix", [1, 2, 3, 4])
+def test_queues_share_vectors_when_there_are_too_few(
     serve: Serve, connect: Connect, msix: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each guest wants an eventfd for each queue, and a vector signals one."""
-    served = serve(f"soft:msix={msix}")
+    """Every queue's interrupt comes: nothing polls here."""
+    caplog.set_level("INFO")
+    served = serve(f"soft:msix={msix},queues=2,poll=0")
+    guest = connect(served)
+    guest.start(BASIC | Feature.NET_MQ, pairs=2)
+    verdict = move(guest, poll_us=0, window=1)
+    assert all(pair.received for pair in verdict.pairs)
+    assert verdict.total.calls
+    assert f"interrupts: {msix} MSI-X vector" in caplog.text
+
+
+def test_the_guest_is_not_told_of_changes_that_are_none(serve: Serve, connect: Connect) -> None:
+    """With one vector, each frame signals the configuration eventfd too."""
+    served = serve("soft:msix=1")
+    guest = connect(served)
+    told: list[str] = []
+    guest.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "config_changed", lambda session: told.append(session.name))
+        move(guest)
+        assert told == []
+        served.function.set_link(False)
+        wait_for(lambda: bool(told), "the news of the link")
+
+
+def test_no_vectors_are_a_clear_failure(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    served = serve("soft:msix=0")
     guest = connect(served)
     guest.start()
     served.wait_state(State.FAILED)

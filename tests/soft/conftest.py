@@ -1,8 +1,7 @@
-"""Fixtures that make software NICs and eventfds, and take them away."""
+"""Fixtures that make software NICs, and take them away."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,16 +25,3 @@ def make_nic() -> Iterator[Callable[[str], Nic]]:
 @pytest.fixture
 def nic(make_nic: Callable[[str], Nic]) -> Nic:
     return make_nic("soft")
-
-
-@pytest.fixture
-def eventfd() -> Iterator[Callable[[], int]]:
-    fds: list[int] = []
-
-    def make() -> int:
-        fds.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
-        return fds[-1]
-
-    yield make
-    for fd in fds:
-        os.close(fd)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.vfio.fds import link_of, open_fds, write_memory
 from vfiodpa.layout import Layout
+from vfiodpa.pci.host import Host
 from vfiodpa.spec import iommufd, vfio
 from vfiodpa.spec.pci import CapId, ConfigHeaderLayout, MsixCap, Status
 
@@ -98,8 +99,7 @@ class FakeKernel:
         self._open = os.open
         self._handlers = {call.number: (name, getattr(self, "_" + name.lower(), None)) for name, call in CALLS.items()}
         patch.setattr("vfiodpa.ioctl.fcntl", SimpleNamespace(ioctl=self.ioctl))
-        patch.setattr("vfiodpa.pci.sysfs.SYSFS", root / "sys")
-        patch.setattr("vfiodpa.vfio.nodes.DEV", root / "dev")
+        patch.setattr("vfiodpa.vfio.nodes.HOST", Host(sysfs=root / "sys", dev=root / "dev"))
         patch.setattr(os, "open", self.open)
         for name in ("vfio/vfio", "iommu"):
             self._node(name)

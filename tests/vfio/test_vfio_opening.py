@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ def test_in_use_names_the_process(
         fds.mkdir(parents=True)
         (fds / "3").symlink_to(tmp_path / path)
         (fds.parent / "comm").write_text(name + "\n")
-    monkeypatch.setattr(nodes, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(nodes, "HOST", replace(nodes.HOST, proc=tmp_path / "proc"))
     assert refusal("type1").what == "it is in use by process 42 (qemu)"
 
 

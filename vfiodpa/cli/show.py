@@ -85,6 +85,7 @@ def describe(nic: Nic) -> dict[str, Any]:
         },
         "config": asdict(nic.config),
         "queue_pairs": nic.device.queue_pairs,
+        "interrupts": nic.device.interrupts,
         "queues": [
             {"queue": q.index, "kind": q.kind, "size_max": q.size_max, **asdict(q.doorbell)} for q in nic.queues
         ],
@@ -120,6 +121,7 @@ def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> No
         ("config", ", ".join(_config_words(body["config"]))),
         ("queues", f"{pairs} pair{'s' * (pairs > 1)}, up to {max(q['size_max'] for q in queues)} entries"),
         ("host notifier", f"{'yes' if bells['host_notifier'] else 'no'}: {bells['why']}"),
+        ("interrupts", body["interrupts"]),
         ("IOMMU", " ".join(word for word in (iommu["kind"], iommu["reason"] and f"({iommu['reason']})") if word)),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
         ("can", ", ".join(can)),

@@ -131,7 +131,7 @@ class VdpaDevice(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Device reset; on return, however it ends, no DMA. Raises ``DeviceTimeout``."""
+        """Device reset, if need be by a reset of the function; however it ends, no DMA. Raises ``DeviceTimeout``."""
 
     @abstractmethod
     def negotiate(self, features: Feature) -> None:
@@ -173,6 +173,16 @@ class VdpaDevice(ABC):
     @abstractmethod
     def set_config_irq(self, fd: int | None) -> None:
         """Eventfd to signal when configuration or status changes."""
+
+    @property
+    def interrupts(self) -> str:
+        """How interrupts reach the queues' eventfds, for people; empty when there is nothing to say."""
+        return ""
+
+    @property
+    def shares_config_irq(self) -> bool:
+        """Is the eventfd for configuration changes also signalled when queues have used buffers?"""
+        return False
 
     @abstractmethod
     def doorbell_address(self, queue: int) -> DoorbellAddress:

@@ -22,7 +22,7 @@ from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .device_reset import DeviceReset
 from .doorbell_page import check_page_of_its_own
 from .feature_words import read_features, write_features
-from .interrupts import CONFIG, Interrupts, pairs_for
+from .interrupts import CONFIG, Interrupts
 from .net_config import OfferedConfig, read_config
 from .queue import Queue
 from .quirks import GENERIC, PciId, Quirks, ReadPoint
@@ -42,6 +42,7 @@ class Counters:
 
     resets: int = 0
     reset_us: int = 0  # how long the last one took
+    function_resets: int = 0  # those of them that needed a reset of the function
     queue_starts: int = 0
     queue_stops: int = 0
     kicks: int = 0
@@ -76,13 +77,13 @@ class VirtioPci(VdpaDevice):
         self._command(Command.MEMORY)
         self._transport = Transport.find(function)
         self._common: CommonCfg = self._transport.common
-        self._reset_device = DeviceReset(function, self._common, self.deadlines.reset)
+        self.irqs = Interrupts(function)
+        self._reset_device = DeviceReset(function, self._common, self.deadlines.reset, self.irqs.rearm)
         self._acknowledge()
         self.quirks = quirks.adapt(quirks, function) if quirks.adapt else quirks
         self._vendor = Vendor(function, self.quirks)
         self._offered = read_features(self._common, self.quirks.feature_words)
         self._config = OfferedConfig(self._transport.net, self._offered)
-        self.irqs = Interrupts(function)
         self._pairs = self._count_pairs()
         width = self.quirks.doorbell_width
         self._queues = [Queue.read(self._transport, queue, width, self.name) for queue in range(2 * self._pairs)]
@@ -149,12 +150,13 @@ class VirtioPci(VdpaDevice):
     def reset(self) -> None:
         was, self._state = self._state, _State()
         try:
-            took = self._reset_device()
+            done = self._reset_device()
         finally:
             if was.logging:  # last: until the reset is done the device may write, and a reset is not said to stop it
                 self._vendor.log_dirty(None)
         self._counters.resets += 1
-        self._counters.reset_us = round(took * 1e6)
+        self._counters.reset_us = round(done.seconds * 1e6)
+        self._counters.function_resets += done.by_function
 
     def negotiate(self, features: Feature) -> None:
         self._acknowledge()
@@ -239,6 +241,14 @@ class VirtioPci(VdpaDevice):
 
     def set_config_irq(self, fd: int | None) -> None:
         self.irqs.set(CONFIG, fd)
+
+    @property
+    def interrupts(self) -> str:
+        return self.irqs.in_words(len(self._queues))
+
+    @property
+    def shares_config_irq(self) -> bool:
+        return self.irqs.vectors == 1
 
     def doorbell_address(self, queue: int) -> DoorbellAddress:
         return self._queue(queue).doorbell
@@ -344,7 +354,7 @@ class VirtioPci(VdpaDevice):
             pairs = min(pairs, self._config.max_virtqueue_pairs)
         if not self.quirks.active_pairs:  # nobody could tell the device to use a second one
             pairs = 1
-        return pairs_for(self.irqs.vectors, max(pairs, 1))
+        return max(pairs, 1)
 
     def _queue(self, queue: int) -> Queue:
         if not self.queue_size_max(queue):

@@ -17,10 +17,11 @@ LONGEST_PAUSE = 10e-3
 class Deadlines:
     """How long a device may take, in seconds, before it counts as failed.
 
-    No call of the driver takes longer than ``queue_stop`` and ``reset`` together.
+    No call of the driver takes longer than ``queue_stop``, twice ``reset`` and a reset of the function by the
+    kernel (0.1 s) together.
     """
 
-    reset: float = 1.0  # device_status = 0 until it reads 0
+    reset: float = 1.0  # device_status = 0 until it reads 0; once more after a reset of the function
     queue_stop: float = 1.0  # queue_reset = 1, or a vendor's means; when all are stopped, for all of them
     config_reads: int = 16  # attempts to read the configuration under one generation
 

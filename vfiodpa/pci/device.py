@@ -86,8 +86,8 @@ class PciDevice:
 
     @property
     def on_vfio(self) -> bool:
-        """Is it bound to vfio-pci or one of its variants?"""
-        return is_vfio_driver(self.driver)
+        """Does a VFIO driver (vfio-pci or a vendor's) have it?"""
+        return bool(self.vfio_device) or is_vfio_driver(self.driver)
 
     @property
     def has_iommu(self) -> bool:

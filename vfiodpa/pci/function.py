@@ -174,7 +174,10 @@ class PciFunction(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Function level reset: registers at their defaults, no DMA, no interrupts."""
+        """Function level reset: registers at their defaults, no DMA; vectors and doorbell bindings are gone.
+
+        The command register must be set again. Raises ``Unsupported`` where the function has none.
+        """
 
     @property
     @abstractmethod

@@ -116,13 +116,18 @@ class User:
 
 def vfio_users(host: Host, device: PciDevice) -> list[User]:
     """Processes that have the function's VFIO nodes open; only root sees those of others."""
-    nodes = {str(host.dev / "vfio" / device.group_node), str(host.dev / "vfio/devices" / device.vfio_device)}
+    return users_of(host, host.dev / "vfio" / device.group_node, host.dev / "vfio/devices" / device.vfio_device)
+
+
+def users_of(host: Host, *paths: Path) -> list[User]:
+    """Processes that have one of the files open, by pid; only root sees those of others."""
+    nodes = {str(path) for path in paths}
     found = []
     for pid in (name for name in host.names(host.proc) if name.isdigit()):
         fds = host.proc / pid / "fd"
         if any(_target(fds / fd) in nodes for fd in host.names(fds)):
             found.append(User(int(pid), host.text(host.proc / pid / "comm")))
-    return found
+    return sorted(found, key=lambda user: user.pid)
 
 
 def _target(link: Path) -> str:

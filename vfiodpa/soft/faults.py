@@ -17,7 +17,8 @@ from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 class Fault(Enum):
     """What the device does wrong."""
 
-    NO_RESET = "no_reset"  # writing 0 to device_status does nothing: the device goes on
+    NO_RESET = "no_reset"  # writing 0 to device_status does nothing: the device goes on; nor does a function reset
+    WEDGED = "wedged"  # the same until the function is reset, which mends it
     NO_FEATURES_OK = "no_features_ok"  # FEATURES_OK does not stay set
     STUCK_QUEUE = "stuck_queue"  # a queue that is stopped goes on and never says that it is done
     NO_VECTOR = "no_vector"  # every MSI-X vector is refused
@@ -34,6 +35,7 @@ _READS: dict[tuple[Fault, int], Callable[[int], int]] = {
 }
 _WRITES: dict[tuple[Fault, int], _Twist] = {
     (Fault.NO_RESET, CommonCfg.device_status.offset): lambda value: value or None,
+    (Fault.WEDGED, CommonCfg.device_status.offset): lambda value: value or None,
     (Fault.NO_FEATURES_OK, CommonCfg.device_status.offset): lambda value: value & ~DeviceStatus.FEATURES_OK,
     (Fault.STUCK_QUEUE, CommonCfg.queue_reset.offset): lambda _value: None,
     (Fault.STUCK_QUEUE, CommonCfg.queue_enable.offset): lambda value: value or None,
@@ -47,6 +49,12 @@ class FaultyCommon:
     inner: Window
     fault: Fault | None = None
     generation: int = 0
+
+    def function_reset(self) -> bool:
+        """Does a reset of the function reach the device? Some faults end with it."""
+        if self.fault is Fault.WEDGED:
+            self.fault = None
+        return self.fault is not Fault.NO_RESET
 
     @property
     def length(self) -> int:

@@ -175,9 +175,10 @@ class SoftFunction(PciFunction):
         """Function level reset; as well as the registers, vectors and doorbell bindings are gone."""
         with self.lock:
             self._check_usable()
-            self.device.common.reset()
-            self.device.vendor.power_on()
-            self.device.state.reset_unread = False
+            if self.device.faulty.function_reset():
+                self.device.common.reset()
+                self.device.vendor.power_on()
+                self.device.state.reset_unread = False
             self._config.reset()
             self._detach_fds()
 

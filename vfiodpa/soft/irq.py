@@ -7,23 +7,18 @@ O_NONBLOCK is set; that flag belongs to the open file and is seen by the caller 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from ..errors import DeviceError
+from ..pci.eventfd import duplicate_eventfd
 
 NONE = -1
 
 
 def take_eventfd(fd: int, what: str, device: str) -> int:
     """A duplicate of an eventfd. Raises ``DeviceError`` (EINVAL, EBADF) for anything else, as VFIO does."""
-    try:
-        kind = str(Path(f"/proc/self/fd/{fd}").readlink())
-    except OSError as error:
-        raise DeviceError(f"{what}: fd {fd} cannot be used", device=device, cause="EBADF: it is not open") from error
-    if kind != "anon_inode:[eventfd]":
-        raise DeviceError(f"{what}: fd {fd} cannot be used", device=device, cause=f"EINVAL: not an eventfd but {kind}")
-    os.set_blocking(fd, False)
-    return os.dup(fd)
+    own = duplicate_eventfd(fd, what, device)
+    os.set_blocking(own, False)
+    return own
 
 
 class Vectors:

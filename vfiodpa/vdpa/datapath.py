@@ -8,7 +8,7 @@ unmapped; then the front end unmaps the memory, closes its fds and replies.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from ..drivers.device import QueueState, VdpaDevice
@@ -62,6 +62,7 @@ class Datapath(Backend):
         self._frontend: Frontend | None = None
         self._features = NONE
         self._driver_ok = False
+        self._config: Mapping[str, int | list[int]] = {}
         self._memory = GuestMap(device.name, device.function.dma)
         self._runner = Runner(device, self._memory, Doorbells(device, doorbell))
 
@@ -262,8 +263,15 @@ class Datapath(Backend):
 
     def _on_config_event(self) -> None:
         drain(self._runner.config_event)
-        if self.state is State.RUNNING and self._is_well() and self._frontend is not None:
+        if self.state is State.RUNNING and self._is_well() and self._config_moved() and self._frontend is not None:
             self._frontend.config_changed()
+
+    def _config_moved(self) -> bool:
+        """Is it worth telling? Where queues share the interrupt, mostly not."""
+        if not self.device.shares_config_irq:
+            return True
+        before, self._config = self._config, self.device.read_config()
+        return self._config != before
 
     def _on_error_event(self) -> None:
         drain(self.device.function.error_event)
@@ -339,6 +347,9 @@ class Datapath(Backend):
         self._move(State.RUNNING)
         self._runner.start(self._features, queues)
         log.info("%s: started, queues %s, features %s", self.device.name, queues, " ".join(names(self._features)))
+        if self.device.shares_config_irq:
+            self._config = self.device.read_config()
+        log.info("%s: interrupts: %s", self.device.name, self.device.interrupts)
         for choice, which in in_words(self.doorbells).items():
             log.info("%s: doorbells of %s: %s", self.device.name, which, choice)
 

@@ -35,7 +35,7 @@ from .service import Service, log_ready
 
 log = logging.getLogger(__name__)
 
-CONFIG_VECTOR_NEEDS = 3  # with fewer vectors, configuration changes share one with the queues
+CONFIG_VECTOR_NEEDS = 2  # the only vector is signalled for each frame
 
 
 class Registers:

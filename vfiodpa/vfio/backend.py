@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from enum import StrEnum
 
 from ..memory import Mapping
+from ..pci.device import PciDevice
 from ..pci.function import IovaRange, Perm
-from ..pci.sysfs import SysfsFunction
 
 
 class IommuKind(StrEnum):
@@ -26,7 +26,7 @@ class IommuBackend(ABC):
     isolates: bool = True  # does an IOMMU stop the device at what is not mapped?
 
     @abstractmethod
-    def open_device(self, function: SysfsFunction) -> int:
+    def open_device(self, function: PciDevice) -> int:
         """Open a function and let it use this address space; returns the device fd."""
 
     @abstractmethod

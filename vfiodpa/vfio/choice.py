@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from ..errors import UsageError, VfiodpaError
-from ..pci.sysfs import SysfsFunction
+from ..pci.device import PciDevice
 from .backend import IommuBackend, IommuKind
 from .iommufd import NODE, Iommufd, cdev_obstacle
 from .nodes import open_node
 from .type1 import NoIommu, Type1
 
 
-def choose(wanted: IommuKind | str, function: SysfsFunction, *, unsafe_noiommu: bool = False) -> IommuBackend:
+def choose(wanted: IommuKind | str, function: PciDevice, *, unsafe_noiommu: bool = False) -> IommuBackend:
     """Open a back end for a function that is ready (group.check_ready). Raises what is in the way."""
     kind = parse(wanted)
     if function.is_noiommu:
@@ -37,7 +37,7 @@ def parse(text: IommuKind | str) -> IommuKind:
         raise UsageError(f"no IOMMU back end is called {text!r}", cause="auto, iommufd or type1") from None
 
 
-def iommufd_obstacle(function: SysfsFunction) -> VfiodpaError | None:
+def iommufd_obstacle(function: PciDevice) -> VfiodpaError | None:
     """What keeps the function from being used through iommufd; ``None``: nothing."""
     try:
         os.close(open_node(NODE, function.address, missing=""))

@@ -14,9 +14,9 @@ from threading import RLock
 
 from ..errors import IommuError, LimitError, StateError, Unsupported, VfiodpaError, errno_name
 from ..memory import PAGE_SIZE, Iova, Mapping
+from ..pci.device import PciDevice
 from ..pci.function import DmaDomain, DmaFault, IovaRange, Perm
 from ..pci.iova import hole
-from ..pci.sysfs import SysfsFunction
 from .backend import IommuBackend
 from .memlock import check_memlock, memlock_error
 
@@ -60,7 +60,7 @@ class VfioDomain(DmaDomain):
 
     # Functions
 
-    def open_device(self, function: SysfsFunction) -> int:
+    def open_device(self, function: PciDevice) -> int:
         """Open a function in this domain; returns the device fd, which ``release`` closes."""
         with self._lock:
             self._check_open(function.address)

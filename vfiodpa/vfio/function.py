@@ -18,8 +18,8 @@ from typing import Self
 from .._native import ffi, lib
 from ..errors import DeviceError, StateError, Unsupported, VfiodpaError, errno_name
 from ..memory import PAGE_SIZE
+from ..pci.address import normalise
 from ..pci.function import Doorbell, PciFunction, SharedPage
-from ..pci.sysfs import SysfsFunction
 from ..registers import Window
 from ..spec import vfio
 from ..spec.pci import Command, ConfigHeader, Status
@@ -28,6 +28,7 @@ from .choice import choose
 from .domain import VfioDomain
 from .group import check_ready
 from .interrupts import Irqs
+from .nodes import read_function
 from .regions import Region, read_region, without_msix
 from .windows import RegionWindow
 
@@ -57,7 +58,7 @@ class VfioFunction(PciFunction):
         unsafe_noiommu: bool = False,
     ) -> None:
         """``domain``: the DMA domain to join, which stays its maker's; without one it has its own."""
-        function = SysfsFunction.of(address)
+        function = read_function(normalise(address))
         check_ready(function, unsafe_noiommu=unsafe_noiommu)
         own = domain is None
         domain = domain or VfioDomain(choose(iommu, function, unsafe_noiommu=unsafe_noiommu))

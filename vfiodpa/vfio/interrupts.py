@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 
 from ..errors import DeviceError, Unsupported, UsageError, errno_name
+from ..pci.eventfd import ANY, kind_of
 from ..spec.vfio import (
     DEVICE_GET_IRQ_INFO,
     DEVICE_SET_IRQS,
@@ -126,15 +126,8 @@ class Irqs:
 
     def _refusal(self, vector: int, fd: int | None, error: OSError) -> DeviceError | Unsupported:
         cause = errno_name(error.errno or 0)
-        if fd is not None and error.errno in (errno.EINVAL, errno.EBADF) and not _is_eventfd(fd):
+        if fd is not None and error.errno in (errno.EINVAL, errno.EBADF) and kind_of(fd) != ANY:
             return DeviceError(f"MSI-X vector {vector}: fd {fd} is no eventfd", device=self._name, cause=cause)
         if error.errno == errno.ENOSPC:
             return Unsupported(f"the kernel has no interrupt for MSI-X vector {vector}", device=self._name, cause=cause)
         return DeviceError(f"cannot change MSI-X vector {vector}", device=self._name, cause=cause)
-
-
-def _is_eventfd(fd: int) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventfd]"  # noqa: PTH115 # not resolved
-    except OSError:
-        return False

@@ -15,13 +15,13 @@ import numpy as np
 from .._native import ffi
 from ..errors import DeviceError, LimitError, NoDevice, Unsupported, VfiodpaError, errno_name
 from ..memory import Mapping
+from ..pci.device import PciDevice
 from ..pci.function import IovaRange, Perm
-from ..pci.sysfs import SysfsFunction
 from ..spec import iommufd as spec
 from ..spec import vfio
 from .backend import IommuBackend
 from .group import check_members
-from .nodes import in_use, node, open_node, users_of
+from .nodes import in_use, node, open_node, others_with, read_function
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ class Iommufd(IommuBackend):
 
     # Devices
 
-    def open_device(self, function: SysfsFunction) -> int:
+    def open_device(self, function: PciDevice) -> int:
         if error := cdev_obstacle(function):
             raise error
-        fd = open_node(f"vfio/devices/{function.cdev}", function.address, missing=_NO_CDEV)
+        fd = open_node(f"vfio/devices/{function.vfio_device}", function.address, missing=_NO_CDEV)
         try:
             self._bind(fd, function)
             self._attach(fd, function.address)
@@ -78,21 +78,21 @@ class Iommufd(IommuBackend):
         try:
             vfio.DEVICE_GET_INFO(device_fd, vfio.DeviceInfo(argsz=vfio.DeviceInfo.size))
         except OSError:  # EINVAL until it is bound
-            self._bind(device_fd, SysfsFunction(name))
+            self._bind(device_fd, read_function(name))
         self._attach(device_fd, name)
         self._devices.add(device_fd)
 
-    def _bind(self, fd: int, function: SysfsFunction) -> None:
+    def _bind(self, fd: int, function: PciDevice) -> None:
         bind = vfio.BindIommufd(argsz=vfio.BindIommufd.size, iommufd=self._fd)
         try:
             vfio.DEVICE_BIND_IOMMUFD(fd, bind)
         except OSError as error:
             # EINVAL: another process bound it; EBUSY: its group is open; EPERM: its group belongs to another process
             # or to a host driver, or interrupts are not remapped
-            path, cause = node(f"vfio/devices/{function.cdev}"), errno_name(error.errno or 0)
+            path, cause = node(f"vfio/devices/{function.vfio_device}"), errno_name(error.errno or 0)
             if error.errno in (errno.EBUSY, errno.EINVAL, errno.EPERM):
                 check_members(function)
-            if error.errno in (errno.EBUSY, errno.EINVAL) or (error.errno == errno.EPERM and users_of(path)):
+            if error.errno in (errno.EBUSY, errno.EINVAL) or (error.errno == errno.EPERM and others_with(path)):
                 raise in_use(path, function.address, error) from error
             if error.errno == errno.EPERM:
                 cause += ": another process has its group, or interrupts are not remapped"
@@ -173,11 +173,11 @@ class Iommufd(IommuBackend):
         os.close(self._fd)
 
 
-def cdev_obstacle(function: SysfsFunction) -> VfiodpaError | None:
+def cdev_obstacle(function: PciDevice) -> VfiodpaError | None:
     """Why the function cannot be had by its character device; ``None`` when it can."""
-    if not function.cdev:
+    if not function.vfio_device:
         return Unsupported("it has no VFIO character device", device=function.address, remedy=_NO_CDEV)
-    path = node(f"vfio/devices/{function.cdev}")
+    path = node(f"vfio/devices/{function.vfio_device}")
     if not path.exists():
         return Unsupported(f"there is no {path}", device=function.address, remedy="udevadm settle, or --iommu type1")
     if not os.access(path, os.R_OK | os.W_OK):

@@ -7,18 +7,31 @@ import os
 from pathlib import Path
 
 from ..errors import LimitError, Unsupported, VfiodpaError, errno_name
+from ..pci.device import PciDevice
+from ..pci.host import Host
+from ..pci.iommu_group import IommuGroup
+from ..pci.usage import User, users_of
 
-DEV = Path("/dev")
-PROC = Path("/proc")
+HOST = Host()
 
 
 class InUse(LimitError):
     """Somebody else has the device open."""
 
 
+def read_function(address: str) -> PciDevice:
+    """A function as the kernel shows it now. Raises ``NoDevice``."""
+    return PciDevice.read(HOST, address)
+
+
+def read_group(number: int) -> IommuGroup:
+    """Who is in an IOMMU group now."""
+    return IommuGroup.read(HOST, number)
+
+
 def node(name: str) -> Path:
     """Where a device node is."""
-    return DEV / name
+    return HOST.dev / name
 
 
 def open_node(name: str, device: str, *, missing: str) -> int:
@@ -44,8 +57,7 @@ def _error(path: Path, device: str, missing: str, error: OSError) -> VfiodpaErro
 
 def in_use(path: Path, device: str, error: OSError) -> InUse:
     """The device belongs to another process, named when it can be seen."""
-    holders = users_of(path)
-    who = ", ".join(f"process {pid} ({name})" for pid, name in holders)
+    who = ", ".join(f"process {user.pid} ({user.name})" for user in others_with(path))
     return InUse(
         f"it is in use by {who or 'another process'}",
         device=device,
@@ -54,17 +66,6 @@ def in_use(path: Path, device: str, error: OSError) -> InUse:
     )
 
 
-def users_of(path: Path) -> list[tuple[int, str]]:
-    """Processes that have ``path`` open: pid and name. Other users' are seen only by root."""
-    found = []
-    for process in PROC.glob("[0-9]*"):
-        try:
-            if int(process.name) != os.getpid() and _has_open(process, path):
-                found.append((int(process.name), (process / "comm").read_text().strip()))
-        except OSError:
-            continue  # it ended meanwhile, or is not ours to see
-    return sorted(found)
-
-
-def _has_open(process: Path, path: Path) -> bool:
-    return any(os.readlink(fd) == str(path) for fd in (process / "fd").iterdir())  # noqa: PTH115 # not resolved
+def others_with(path: Path) -> list[User]:
+    """Other processes that have ``path`` open."""
+    return [user for user in users_of(HOST, path) if user.pid != os.getpid()]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from ..errors import DeviceError, NoDevice, Unsupported, errno_name
 from ..memory import Mapping
+from ..pci.device import PciDevice
 from ..pci.function import IovaRange, Perm
-from ..pci.sysfs import SysfsFunction
 from ..spec import vfio
 from .backend import IommuBackend
 from .chain import ask, caps, table
@@ -66,8 +66,8 @@ class Type1(IommuBackend):
 
     # Devices
 
-    def open_device(self, function: SysfsFunction) -> int:
-        number = function.group
+    def open_device(self, function: PciDevice) -> int:
+        number = function.iommu_group
         if number is None:
             raise Unsupported("it is in no IOMMU group", device=function.address)
         known = self._groups.get(number)
@@ -83,7 +83,7 @@ class Type1(IommuBackend):
         group.devices.add(fd)
         return fd
 
-    def _open_group(self, number: int, function: SysfsFunction) -> _Group:
+    def _open_group(self, number: int, function: PciDevice) -> _Group:
         fd = open_node(f"vfio/{self.node_prefix}{number}", function.address, missing=f"vfiodpa bind {function.address}")
         try:
             status = vfio.GROUP_GET_STATUS(fd, vfio.GroupStatus(argsz=vfio.GroupStatus.size))
@@ -97,7 +97,7 @@ class Type1(IommuBackend):
         self._groups[number] = _Group(fd)
         return self._groups[number]
 
-    def _join(self, group_fd: int, number: int, function: SysfsFunction) -> None:
+    def _join(self, group_fd: int, number: int, function: PciDevice) -> None:
         try:
             vfio.GROUP_SET_CONTAINER(group_fd, vfio.FdArgument(fd=self._fd))
             if not self._iommu_set:
