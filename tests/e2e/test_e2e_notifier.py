@@ -39,6 +39,9 @@ def take(served: Served, guest: VhostUserGuest) -> None:
     """All pages, and the server knows that they are taken."""
     assert guest.take_notifiers(DEADLINE)
     wait_for(lambda: modes(served) == {"notifier"}, f"pages taken: {served.datapath.doorbells}")
+    seen = None
+    while seen != (seen := [kicks(served, queue.index) for queue in guest.queues]):
+        time.sleep(0.05)  # the server kicks each queue once more after that
 
 
 def check_silent(served: Served, guest: VhostUserGuest) -> None:
@@ -298,3 +301,15 @@ def test_the_choice_is_logged(serve: Serve, connect: Connect, caplog: pytest.Log
     lines = [line for line in caplog.messages if "queue 1: doorbell by" in line]
     assert "doorbell by ioeventfd" in lines[0]
     assert "doorbell by notifier (the guest rings the device itself, else by ioeventfd)" in lines[1]
+
+
+def test_a_withdrawal_ends_the_traffic_that_rings_the_page(serve: Serve, connect: Connect) -> None:
+    """Its thread holds the page's address."""
+    served = serve(SLEEPY)
+    guest = connect(served, notifiers=True)
+    guest.start()
+    take(served, guest)
+    with Traffic(guest, Plan(drain=0.0)):
+        guest.enable_queue(TX, False)
+        guest.requests(DEADLINE)
+        assert guest.queues[TX].stop_user is None

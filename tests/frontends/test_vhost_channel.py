@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -217,6 +218,16 @@ def test_without_a_channel(guest: Peer, backend: SharingBackend) -> None:
     assert backend.refusals == ["the front end has no channel open for back-end requests"]
 
 
+def test_no_fd_left(channel: Channel, guest: Peer, backend: SharingBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_fd: int) -> int:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(os, "dup", fail)
+    guest.start(TX)
+    assert backend.refusals == ["no fd is left for the page (EMFILE: Too many open files)"]
+    assert channel.silent
+
+
 def test_a_withdrawal_goes_out_before_the_answer_and_wants_none(
     channel: Channel, guest: Peer, backend: SharingBackend
 ) -> None:
@@ -233,6 +244,19 @@ def test_a_withdrawal_goes_out_before_the_answer_and_wants_none(
     channel.acknowledge()  # of the page: too late
     assert backend.answers == []
     assert not channel.closed
+
+
+def test_a_withdrawal_overtakes_what_is_for_later(channel: Channel, guest: Peer, backend: SharingBackend) -> None:
+    assert backend.frontend
+    backend.share(0)
+    settle(guest.loop)
+    backend.share(TX)
+    backend.frontend.withdraw_doorbell(0)
+    assert [channel.read()[1].index for _ in range(2)] == [0, VRING_NO_FD]
+    with pytest.raises(BlockingIOError):
+        channel.read()
+    settle(guest.loop)
+    assert channel.read()[1].index == TX
 
 
 def test_a_page_that_was_not_sent_yet_is_dropped(channel: Channel, guest: Peer, backend: SharingBackend) -> None:
@@ -415,6 +439,7 @@ def test_a_guest_that_leaves_with_pages_on_the_way(channel: Channel, guest: Peer
     guest.sock.close()
     settle(guest.loop)
     assert backend.frontend is None  # and the loop's fixture looks for fds
+    assert channel.closed
 
 
 @given(words=st.lists(st.binary(max_size=40), max_size=5))

@@ -33,7 +33,8 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
         "--doorbell",
         choices=[mode.value for mode in DoorbellMode],
         default=DoorbellMode.NOTIFIER.value,
-        help="the best way that kicks may take to the device (default: %(default)s, the guest writes to it itself)",
+        help="the best way that kicks may take to the device: notifier (the guest writes to it itself, the default), "
+        "ioeventfd or relay",
     )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write all counters as JSON at exit, and at SIGUSR1"

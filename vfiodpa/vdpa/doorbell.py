@@ -69,7 +69,7 @@ def why_no_page(device: VdpaDevice, queue: int = 0) -> str:
     """Why no guest can be given the queue's doorbell page; empty when one can."""
     try:
         device.doorbell_page(queue)
-    except Unsupported as error:
+    except VfiodpaError as error:
         return f"{error.what} ({error.cause})" if error.cause else error.what
     return ""
 

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...errors import ProtocolViolation, VfiodpaError, errno_name
+from ...errors import ProtocolViolation, Unsupported, VfiodpaError, errno_name
 from ...pci.function import SharedPage
 from ...spec.vhost_user import U64, VERSION, VRING_NO_FD, BackendRequest, Header, HeaderFlag, VringArea
 from ..loop import READ, WRITE, Loop, Timer
@@ -100,9 +100,15 @@ class BackendChannel:
     # Requests
 
     def share_doorbell(self, queue: int, page: SharedPage, answer: Answer, *, acknowledged: bool) -> None:
-        """Offer the page, later; without ``acknowledged`` (REPLY_ACK) it counts as taken once it is sent."""
+        """Offer the page, later; without ``acknowledged`` (REPLY_ACK) it counts as taken once it is sent.
+
+        Raises ``Unsupported`` without an fd left for it.
+        """
         body = VringArea(index=queue, length=page.length, offset=page.offset)
-        fd = os.dup(page.fd)
+        try:
+            fd = os.dup(page.fd)
+        except OSError as error:
+            raise Unsupported(f"no fd is left for the page ({errno_name(error.errno or 0)})") from error
         self._unsent.append(_Request(queue, _message(body, acknowledged), fd, answer, acknowledged))
         self._loop.call_later(0, self._send_later)
 
