@@ -39,6 +39,8 @@ static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
 	struct vdp_split *ring = &queue->ring;
 
 	queue->call_fd = queue->kick_fd = queue->doorbell_fd = -1;
+	if (nic->conf.pages)
+		*vdp_nic_page(nic, i) = VDP_PAGE_QUIET;
 	ring->index = i;
 	ring->error = &nic->error;
 	ring->shortest = VDP_NET_HDR;

@@ -25,6 +25,13 @@ struct vdp_nic_conf {
 	uint32_t generate_size; /* bytes of a generated frame, 60 to 65535 */
 	uint64_t generate_pps;  /* frames a second and pair, 0: as fast as it goes */
 	uint8_t mac[6];         /* destination of generated frames */
+	/*
+	 * Doorbell pages, or NULL: that of queue q lies q * page_stride bytes behind pages. Whoever can reach
+	 * one rings by a store to its first bytes, which wakes nobody: the worker looks at them instead of
+	 * sleeping. Borrowed.
+	 */
+	void *pages;
+	uint32_t page_stride;
 };
 
 struct vdp_queue_conf {
@@ -40,8 +47,9 @@ struct vdp_queue_stats {
 	uint64_t kicks;   /* wake-ups by the doorbell */
 	uint64_t calls;   /* notifications sent */
 	uint64_t calls_suppressed;
-	uint64_t indirect; /* chains with an indirect table */
-	uint64_t errors;   /* ring or buffer errors: each stops the NIC */
+	uint64_t indirect;   /* chains with an indirect table */
+	uint64_t errors;     /* ring or buffer errors: each stops the NIC */
+	uint64_t page_kicks; /* wake-ups by a store to the doorbell page; several stores may be one */
 };
 
 struct vdp_worker_stats {

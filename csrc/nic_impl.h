@@ -8,6 +8,7 @@
 #include "nic.h"
 
 #define VDP_NIC_NO_QUEUE UINT32_MAX
+#define VDP_PAGE_QUIET   UINT32_MAX /* in a doorbell page: not rung */
 
 /* Receive and transmit queue of a pair, and what its port keeps. */
 struct vdp_pair {
@@ -80,6 +81,11 @@ void vdp_nic_wake(struct vdp_nic *nic);
 /* Wake the worker at each signal of fd. Edge-triggered: it is never read, so nobody can make us block on it.
  */
 int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
+
+static inline uint32_t *vdp_nic_page(const struct vdp_nic *nic, uint32_t queue)
+{
+	return (uint32_t *)((uint8_t *)nic->conf.pages + (size_t)queue * nic->conf.page_stride);
+}
 
 /* May the queue be served? An enabled queue whose ring is gone is an error. */
 static inline bool vdp_nic_usable(struct vdp_nic *nic, struct vdp_queue *queue)

@@ -11,6 +11,7 @@
 #include "nic_impl.h"
 
 #define NIC_EVENTS  64
+#define NIC_LOOK_NS 50000u    /* between two looks at the doorbell pages */
 #define NIC_POKE_NS 20000000u /* a worker that does not come is thrown out of its system call after this */
 
 void vdp_nic_wake(struct vdp_nic *nic)
@@ -129,21 +130,66 @@ static bool worker_has_work(struct vdp_nic *nic, uint64_t now_ns, uint64_t *due_
 	return __atomic_load_n(&nic->inject->state, __ATOMIC_ACQUIRE) == VDP_INJECT_FULL;
 }
 
+/* Until an event (true) or due_ns. */
+static bool worker_wait(struct vdp_nic *nic, uint64_t due_ns)
+{
+	struct pollfd set = {.fd = nic->epoll_fd, .events = POLLIN};
+	uint64_t now = vdp_now_ns(CLOCK_MONOTONIC), left = due_ns > now ? due_ns - now : 0;
+	struct timespec wait = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+
+	return ppoll(&set, 1, &wait, NULL) != 0; /* epoll itself counts in milliseconds */
+}
+
+/* Was the queue's doorbell rung by a store to its page? Nobody else writes VDP_PAGE_QUIET: no queue has that
+ * number. */
+static bool worker_page_rung(struct vdp_nic *nic, struct vdp_queue *queue)
+{
+	uint32_t *page = vdp_nic_page(nic, queue->ring.index);
+
+	if (!queue->live || VDP_LIKELY(__atomic_load_n(page, __ATOMIC_RELAXED) == VDP_PAGE_QUIET))
+		return false;
+	/* Before the ring is looked at: a store that comes later must be found the next time. */
+	__atomic_exchange_n(page, VDP_PAGE_QUIET, __ATOMIC_SEQ_CST);
+	vdp_count(&queue->stats.page_kicks, 1);
+	return true;
+}
+
+static bool worker_pages_rung(struct vdp_nic *nic)
+{
+	bool rung = false;
+
+	for (uint32_t i = 0; i < nic->active_pairs; i++) {
+		rung |= worker_page_rung(nic, nic->pairs[i].tx);
+		rung |= worker_page_rung(nic, nic->pairs[i].rx);
+	}
+	return rung;
+}
+
+/* A store to a page wakes nobody, so look at them again and again. */
+static void worker_watch_pages(struct vdp_nic *nic, uint64_t due_ns)
+{
+	uint64_t now;
+
+	do {
+		if (worker_pages_rung(nic))
+			return;
+		now = vdp_now_ns(CLOCK_MONOTONIC);
+	} while (now < due_ns && !worker_wait(nic, due_ns - now < NIC_LOOK_NS ? due_ns : now + NIC_LOOK_NS));
+}
+
 /* Until an event, or due_ns. */
 static void worker_sleep(struct vdp_nic *nic, uint64_t due_ns)
 {
+	bool watch = nic->conf.pages && nic->running && nic->error.code == VDP_NIC_OK;
 	struct epoll_event events[NIC_EVENTS];
 	int n;
 
 	vdp_count(&nic->stats.sleeps, 1);
-	if (due_ns != UINT64_MAX) {
-		struct pollfd set = {.fd = nic->epoll_fd, .events = POLLIN};
-		uint64_t now = vdp_now_ns(CLOCK_MONOTONIC), left = due_ns > now ? due_ns - now : 0;
-		struct timespec wait = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
-
-		ppoll(&set, 1, &wait, NULL); /* epoll itself counts in milliseconds */
-	}
-	n = epoll_wait(nic->epoll_fd, events, NIC_EVENTS, due_ns != UINT64_MAX ? 0 : -1);
+	if (watch)
+		worker_watch_pages(nic, due_ns);
+	else if (due_ns != UINT64_MAX)
+		worker_wait(nic, due_ns);
+	n = epoll_wait(nic->epoll_fd, events, NIC_EVENTS, watch || due_ns != UINT64_MAX ? 0 : -1);
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.u32 != VDP_NIC_NO_QUEUE)
 			vdp_count(&nic->queues[events[i].data.u32].stats.kicks, 1);

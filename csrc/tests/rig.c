@@ -46,6 +46,8 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	    .generate_size = conf->generate_size,
 	    .generate_pps = conf->generate_pps,
 	    .mac = {0x52, 0x54, 0, 0, 0, 1},
+	    .pages = conf->pages,
+	    .page_stride = RIG_PAGE,
 	};
 
 	memset(rig, 0, sizeof(*rig));

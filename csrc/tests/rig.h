@@ -14,6 +14,7 @@
 #define RIG_BYTES   0x400000ull
 #define RIG_QUEUES  4
 #define RIG_BUFFERS 0x100000ull /* offset where buffers may lie */
+#define RIG_PAGE    0x1000u
 #define RIG_RX      0
 #define RIG_TX      1
 
@@ -46,6 +47,7 @@ struct rig_conf {
 	uint32_t pairs, port, poll_us, generate_size;
 	uint64_t generate_pps;
 	bool unmapped; /* the test maps memory itself */
+	void *pages;   /* doorbell pages, RIG_PAGE apart */
 };
 
 /* Rings are enabled and the NIC runs, but it is paused still. */

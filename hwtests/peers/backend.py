@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,13 @@ class EchoBackend(ABC):
 class VfiodpaServer(EchoBackend):
     """``vfiodpa serve soft:port=echo``, with its report refreshed by SIGUSR1."""
 
-    def __init__(self, socket: Path, log: Path, *, cpu: int) -> None:
+    def __init__(
+        self, socket: Path, log: Path, *, cpu: int, device: str = "soft:port=echo", words: Sequence[str] = ()
+    ) -> None:
         super().__init__(socket)
         self._report = log.with_suffix(".json")
         vfiodpa = Path(sys.executable).with_name("vfiodpa")
-        argv = [str(vfiodpa), "serve", "soft:port=echo", "--socket", str(socket), "--report", str(self._report)]
+        argv = [str(vfiodpa), "serve", device, "--socket", str(socket), "--report", str(self._report), *words]
         self.program = Program(argv, log, cpu=cpu)
         self.program.wait_until_ready(r"^listening on ", READY_S)
 

@@ -51,7 +51,10 @@ def _busybox() -> Path:
 class LinuxGuest(Program):
     """A running guest that takes one command a line on its serial port and answers each with one line of JSON."""
 
-    def __init__(self, socket: Path, log: Path, kernel_directory: Path, ramdisk: Path) -> None:
+    def __init__(
+        self, socket: Path, log: Path, kernel_directory: Path, ramdisk: Path, *, page_per_vq: bool = False
+    ) -> None:
+        """``page_per_vq``: QEMU's own condition for taking a doorbell page from the back end."""
         memory = "256M"
         machine = ["-machine", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", memory]
         machine += ["-object", f"memory-backend-memfd,id=ram,size={memory},share=on"]
@@ -63,7 +66,8 @@ class LinuxGuest(Program):
         nic = ["-chardev", f"socket,id=vhost,path={socket}", "-netdev", "vhost-user,id=net,chardev=vhost"]
         # vectors=0: QEMU 7.2 without KVM crashes when a vhost-user NIC uses MSI-X (a null irqfd table, in
         # msix_set_vector_notifiers); the back end sees the same call eventfds with a pin interrupt.
-        nic += ["-device", "virtio-net-pci,netdev=net,vectors=0,romfile="]
+        pages = "on" if page_per_vq else "off"
+        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages}"]
         super().__init__(["qemu-system-x86_64", *machine, *boot, *nic], log)
         self._mark = 0
         with self.kill_on_error():

@@ -78,7 +78,7 @@ VARIANTS = [
     Variant(
         name="packed-39bit",
         machine=Machine(nics=wired(packed=True, page_per_vq=True, vectors=2), iommu=Iommu.INTEL39),
-        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses")],
+        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses or host_notifier")],
     ),
     Variant(
         name="mq-virtio-iommu",

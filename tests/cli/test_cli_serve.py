@@ -139,7 +139,29 @@ def test_v_explains_the_features_in_a_few_lines(path: Path) -> None:
     assert any(line.startswith("not offered, the device does not have it: NET_CSUM ") for line in lines)
     assert sum("offered" in line for line in lines) <= 5
     assert any("started, queues [0, 1]" in line for line in lines)
-    assert "doorbells of queues 0 1: ioeventfd (the function takes the kick eventfd itself)" in lines
+    why = "the function takes the kick eventfd itself; no host notifier: queues share a doorbell page"
+    assert f"doorbells of queues 0 1: ioeventfd ({why})" in lines
+
+
+@pytest.mark.parametrize("best", ["notifier", "ioeventfd", "relay"])
+def test_the_best_doorbell_that_may_be_used(path: Path, best: str) -> None:
+    with running("serve", "-v", "soft:notifier=on", "-s", str(path), "--doorbell", best) as process:
+        process.line()
+        with VhostUserGuest(path, notifiers=True) as guest:
+            guest.start()
+            assert guest.take_notifiers(5.0 if best == "notifier" else 0.1) == (best == "notifier")
+        process.send_signal(signal.SIGTERM)
+        ran = process.finish()
+    last = [line for line in ran.err.splitlines() if "queue 1: doorbell by" in line][-1]
+    assert f"doorbell by {best} (" in last
+    assert ("no host notifier: it is not wanted" in last) == (best != "notifier")
+
+
+def test_a_doorbell_that_is_none(path: Path) -> None:
+    with running("serve", "soft", "-s", str(path), "--doorbell", "brass") as process:
+        ran = process.finish()
+    assert ran.code == 2
+    assert "notifier" in ran.err
 
 
 def test_serve_with_a_driver_by_name(path: Path) -> None:

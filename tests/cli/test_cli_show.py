@@ -20,6 +20,7 @@ SCHEMA: dict[str, type] = {
     "queues": list,
     "features": dict,
     "can": dict,
+    "doorbells": dict,
     "iommu": dict,
     "iova_ranges": list,
 }
@@ -63,6 +64,19 @@ def test_show_for_people(cli: Cli) -> None:
     assert "can            stop one queue, resume a queue where it stood, announce a guest (RARP)\n" in out
     assert "cannot         log dirty pages\n" in out
     assert "num_queues" not in out
+
+
+@pytest.mark.parametrize(
+    ("device", "can", "words"),
+    [
+        ("soft", False, "no: queues share a doorbell page"),
+        ("soft:notifier=on", True, "yes: each queue's doorbell has a page of its own that a guest can be given"),
+    ],
+)
+def test_show_says_whether_a_guest_can_ring_by_itself(cli: Cli, device: str, can: bool, words: str) -> None:
+    assert f"host notifier  {words}\n" in cli("show", device).out
+    doorbells = cli("show", "-j", device).json["doorbells"]
+    assert doorbells == {"host_notifier": can, "why": words.partition(": ")[2]}
 
 
 def test_show_says_what_a_device_cannot_do(cli: Cli) -> None:

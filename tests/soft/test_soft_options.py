@@ -19,7 +19,7 @@ def test_bare_name_gives_the_defaults() -> None:
 def test_every_key_is_taken() -> None:
     options = parse_options(
         "soft:port=generate,mac=52:54:00:00:00:01,mtu=9000,queues=4,size=256,poll=busy,cpu=1,msix=2,page_per_vq=on,"
-        "ioeventfd=off,model=plain,reset=off,off=event_idx+mrg_rxbuf,frame=64,pps=1000,iova=39,msi_hole=on"
+        "notifier=on,ioeventfd=off,model=plain,reset=off,off=event_idx+mrg_rxbuf,frame=64,pps=1000,iova=39,msi_hole=on"
     )
     assert options == SoftOptions(
         port=Port.GENERATE,
@@ -31,6 +31,7 @@ def test_every_key_is_taken() -> None:
         cpu=1,
         msix=2,
         page_per_vq=True,
+        notifier=True,
         ioeventfd=False,
         model=Model.PLAIN,
         reset=False,
@@ -89,6 +90,8 @@ def test_default_macs_are_distinct_and_locally_administered() -> None:
         ("soft:port=generate,frame=59", "60 to 65535"),
         ("soft:frame=64", "port=generate"),
         ("soft:mtu=1500,mtu=1500", "twice"),
+        ("soft:notifier=maybe", "on or off"),
+        ("soft:notifier=on,page_per_vq=off", "cannot be with page_per_vq=off"),
     ],
 )
 def test_bad_options_list_what_is_legal(text: str, says: str) -> None:

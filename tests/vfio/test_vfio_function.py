@@ -10,8 +10,9 @@ import pytest
 from tests.vfio.conftest import BDF
 from tests.vfio.fake_kernel import HALF_BAR, MSIX_BAR, PAGE, PLAIN_BAR, VIRTIO_BAR, FakeKernel, Nic
 from tests.vfio.fds import open_fds
-from vfiodpa._native import lib
+from vfiodpa._native import ffi, lib
 from vfiodpa.errors import DeviceError, StateError, Unsupported
+from vfiodpa.memory import Mapping
 from vfiodpa.pci.capabilities import capabilities
 from vfiodpa.spec.pci import CapId, Command, ConfigHeader, Status
 from vfiodpa.spec.vfio import PciIrq
@@ -133,6 +134,32 @@ def test_a_doorbell_for_c_threads(nic: Nic, width: int, kind: int) -> None:
 def test_a_doorbell_outside_the_mapped_part(nic: Nic) -> None:
     with VfioFunction(BDF) as function, pytest.raises(Unsupported, match="cannot be mapped"):
         function.doorbell(PLAIN_BAR, 0x10, 16, 0)
+
+
+def test_the_page_of_a_doorbell(nic: Nic) -> None:
+    with VfioFunction(BDF) as function:
+        shared = function.doorbell_page(VIRTIO_BAR, 3 * PAGE)
+        assert (shared.offset, shared.length) == ((VIRTIO_BAR << 40) + 3 * PAGE, PAGE)
+        with Mapping(os.dup(shared.fd), shared.length, fd_offset=shared.offset) as page:
+            bell = {"kind": lib.VDP_DOORBELL_MMIO16, "value": 5, "addr": ffi.cast("void *", page.address)}
+            assert lib.vdp_doorbell_ring(ffi.new("struct vdp_doorbell *", bell)) == 0
+        assert nic.peek(VIRTIO_BAR, 3 * PAGE, 2) == 5
+
+
+@pytest.mark.parametrize(
+    ("bar", "offset", "why"),
+    [
+        (VIRTIO_BAR, PAGE + 2, "no page's beginning"),
+        (VIRTIO_BAR, 4 * PAGE, "cannot be mapped"),
+        (HALF_BAR, PAGE, "cannot be mapped"),
+        (MSIX_BAR, PAGE, "cannot be mapped.*MSI-X table"),
+        (PLAIN_BAR, 0, "cannot be mapped"),
+    ],
+    ids=["within a page", "behind the BAR", "not mappable", "MSI-X table", "small BAR"],
+)
+def test_a_page_that_cannot_be_given_away(nic: Nic, bar: int, offset: int, why: str) -> None:
+    with VfioFunction(BDF) as function, pytest.raises(Unsupported, match=why):
+        function.doorbell_page(bar, offset)
 
 
 def test_ioeventfd_is_bound_and_taken_back(nic: Nic) -> None:

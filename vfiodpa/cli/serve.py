@@ -13,6 +13,7 @@ from ..drivers.device import VdpaDevice
 from ..errors import ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
 from ..vdpa.devices import Access, open_nic
+from ..vdpa.doorbell import DoorbellMode
 from ..vdpa.report import write_report
 from ..vdpa.service import Service
 from .output import print_json
@@ -24,10 +25,16 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
-    """``--socket``, ``--iommu``, ``--client``, ``--report``."""
+    """``--socket``, ``--iommu``, ``--client``, ``--doorbell``, ``--report``."""
     parser.add_argument("-s", "--socket", type=Path, required=True, metavar="PATH", help="vhost-user socket")
     add_access(parser)
     parser.add_argument("--client", action="store_true", help="connect to PATH instead of listening on it")
+    parser.add_argument(
+        "--doorbell",
+        choices=[mode.value for mode in DoorbellMode],
+        default=DoorbellMode.NOTIFIER.value,
+        help="the best way that kicks may take to the device (default: %(default)s, the guest writes to it itself)",
+    )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write all counters as JSON at exit, and at SIGUSR1"
     )
@@ -93,7 +100,8 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
             else:
                 print(line, flush=True)
 
-        with nic.serve(arguments.socket, client=arguments.client, on_ready=ready) as service:
+        how = {"client": arguments.client, "doorbell": arguments.doorbell}
+        with nic.serve(arguments.socket, on_ready=ready, **how) as service:
             if arguments.report:
                 signal.signal(signal.SIGUSR1, lambda *_: _report_now(device, arguments.report))
             try:

@@ -16,6 +16,7 @@ from ..spec import features as spec
 from ..spec.pci import ConfigHeader
 from ..vdpa.candidate import Candidate
 from ..vdpa.devices import Access, open_nic
+from ..vdpa.doorbell import why_no_page
 from ..vdpa.nic import Nic
 from .function import describe_function, print_function
 from .output import print_folded, print_grid, print_json
@@ -100,13 +101,17 @@ def describe(nic: Nic) -> dict[str, Any]:
             "announce a guest (RARP)": nic.device.can_announce,
             "log dirty pages": nic.device.can_log_dirty,
         },
+        "doorbells": {
+            "host_notifier": not (why := why_no_page(nic.device)),
+            "why": why or "each queue's doorbell has a page of its own that a guest can be given",
+        },
         "iommu": {"kind": nic.function.dma.kind, "reason": nic.function.dma.reason},
         "iova_ranges": [[hex(r.first), hex(r.last)] for r in nic.function.dma.iova_ranges],
     }
 
 
 def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> None:
-    pci, features, queues, iommu = body["pci"], body["features"], body["queues"], body["iommu"]
+    pci, features, queues, iommu, bells = (body[n] for n in ("pci", "features", "queues", "iommu", "doorbells"))
     pairs = body["queue_pairs"]
     can = [name for name, able in body["can"].items() if able]
     cannot = [name for name, able in body["can"].items() if not able]
@@ -115,6 +120,7 @@ def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> No
         ("PCI", f"{pci['id']}, subsystem {pci['subsystem']}, revision {pci['revision']}, {pci['vectors']} vectors"),
         ("config", ", ".join(_config_words(body["config"]))),
         ("queues", f"{pairs} pair{'s' * (pairs > 1)}, up to {max(q['size_max'] for q in queues)} entries"),
+        ("host notifier", f"{'yes' if bells['host_notifier'] else 'no'}: {bells['why']}"),
         ("interrupts", body["interrupts"]),
         ("IOMMU", " ".join(word for word in (iommu["kind"], iommu["reason"] and f"({iommu['reason']})") if word)),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),

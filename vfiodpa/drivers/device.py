@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from ..errors import Unsupported
 from ..memory import Iova
-from ..pci.function import Doorbell, IovaRange, PciFunction
+from ..pci.function import Doorbell, IovaRange, PciFunction, SharedPage
 from ..registers import RegisterBlock
 from ..spec.features import Feature
 from ..spec.virtio_net import NetConfig
@@ -190,6 +191,13 @@ class VdpaDevice(ABC):
     @abstractmethod
     def doorbell(self, queue: int) -> Doorbell:
         """The doorbell as a handle for C threads."""
+
+    def doorbell_page(self, queue: int) -> SharedPage:
+        """A page with nothing in it but the queue's doorbell, at its start, for the guest to ring by itself.
+
+        Raises ``Unsupported`` with the reason where there is none.
+        """
+        raise Unsupported(f"the doorbell of queue {queue} cannot be given away", device=self.name)
 
     @abstractmethod
     def kick(self, queue: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, StateError, Unsupported, UsageError
-from ..pci.function import Doorbell, IovaRange, PciFunction
+from ..pci.function import Doorbell, IovaRange, PciFunction, SharedPage
 from ..registers import RegisterBlock
 from ..spec.features import NONE, Feature, names
 from ..spec.pci import Command, ConfigHeader
@@ -20,6 +20,7 @@ from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 from . import feature_policy as policy
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .device_reset import DeviceReset
+from .doorbell_page import check_page_of_its_own
 from .feature_words import read_features, write_features
 from .interrupts import CONFIG, Interrupts
 from .net_config import OfferedConfig, read_config
@@ -255,6 +256,11 @@ class VirtioPci(VdpaDevice):
     def doorbell(self, queue: int) -> Doorbell:
         bell = self.doorbell_address(queue)
         return self.function.doorbell(bell.bar, bell.offset, bell.width, bell.value)
+
+    def doorbell_page(self, queue: int) -> SharedPage:
+        check_page_of_its_own(self._queue(queue), self._queues, self._transport.notify, self.name)
+        bell = self.doorbell_address(queue)
+        return self.function.doorbell_page(bell.bar, bell.offset)
 
     def kick(self, queue: int) -> None:
         bell = self.doorbell_address(queue)

@@ -8,10 +8,13 @@ All calls come from one thread: the event loop's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..drivers.device import QueueState
+from ..errors import Unsupported
 from ..memory import Gpa, Mapping
+from ..pci.function import SharedPage
 from ..spec.features import Feature
 
 
@@ -67,6 +70,11 @@ class Backend(ABC):
     @abstractmethod
     def can_announce(self) -> bool:
         """Can a RARP be sent on the guest's behalf?"""
+
+    @property
+    def shares_doorbells(self) -> bool:
+        """May guests be given doorbell pages (``Frontend.share_doorbell``)?"""
+        return False
 
     # The guest comes and goes
 
@@ -167,3 +175,19 @@ class Frontend(ABC):
     @abstractmethod
     def config_changed(self) -> None:
         """The device configuration changed (link, MTU)."""
+
+    def share_doorbell(self, queue: int, page: SharedPage, answer: Callable[[str], None]) -> None:  # noqa: ARG002
+        """Have the guest ring the queue by itself, by storing to ``page`` (borrowed for the call).
+
+        Returns at once. ``answer`` is called later, at most once, out of the event loop: with an empty text when the
+        guest does so from now on, else with the reason why not. Until then, and afterwards too when the guest's
+        side so decides, the kick eventfd is signalled. Raises ``Unsupported`` with the reason when it cannot be asked.
+        """
+        raise Unsupported("the front end takes no doorbell pages")
+
+    def withdraw_doorbell(self, queue: int) -> None:
+        """Take a page back that was shared: the guest is to use the eventfd again.
+
+        Returns at once, nothing is waited for; an ``answer`` not yet given never is.
+        """
+        raise Unsupported(f"the doorbell of queue {queue} was not shared")

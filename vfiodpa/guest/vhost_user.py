@@ -13,6 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
+from collections import Counter
 from dataclasses import dataclass
 
 from .._native import ffi, lib
@@ -21,9 +23,13 @@ from ..memory import Gpa
 from ..pci.function import Doorbell
 from ..spec.features import NONE, Feature
 from ..spec.vhost_user import (
+    HOST_NOTIFIERS,
     TABLE_SLOTS,
     TRANSPORT_BITS,
     U64,
+    VRING_INDEX_MASK,
+    VRING_NO_FD,
+    BackendRequest,
     HeaderFlag,
     MemRegion,
     MemTableHeader,
@@ -31,12 +37,14 @@ from ..spec.vhost_user import (
     Request,
     SingleRegion,
     VringAddr,
+    VringArea,
     VringState,
 )
 from ..spec.virtio_pci import DeviceStatus
 from .channel import DEFAULT_TIMEOUT, Channel, FrontendChannel, Message, PeerTimeout
 from .guest import Guest
 from .memory import GuestMemory, GuestRegion
+from .page_bell import PageBell
 from .queue import DriverQueue
 
 log = logging.getLogger(__name__)
@@ -75,7 +83,11 @@ class VhostUserGuest(Guest):
     """A vhost-user front end with our driver half behind it.
 
     ``listen``: the back end connects to us. ``protocol``: protocol features to negotiate where
-    offered. ``timeout`` in seconds bounds every wait. Owns its memory, sockets and eventfds.
+    offered. ``notifiers``: let the back end give us its doorbell pages; they are taken by ``take_notifiers``.
+    ``timeout`` in seconds bounds every wait. Owns its memory, sockets, eventfds and pages.
+
+    ``rings`` counts how queues were kicked by hand: by ``page`` or by ``eventfd``. A traffic thread kicks as
+    ``rings_by`` says when it starts.
     """
 
     def __init__(
@@ -85,11 +97,14 @@ class VhostUserGuest(Guest):
         memory: GuestMemory | None = None,
         listen: bool = False,
         protocol: Protocol = WANTED,
+        notifiers: bool = False,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self.name = str(path)
         self.queues: list[DriverQueue] = []
         self._wires: list[_Wires] = []
+        self._pages: dict[int, PageBell] = {}
+        self.rings = Counter[str]()
         self._negotiated = NONE
         self._running = False
         self._told: list[GuestRegion] = []  # regions that the back end has
@@ -97,7 +112,7 @@ class VhostUserGuest(Guest):
         self.channel = (FrontendChannel.accept if listen else FrontendChannel.connect)(path, timeout)
         self.memory = memory or GuestMemory()
         try:
-            self._open(protocol)
+            self._open(protocol | HOST_NOTIFIERS if notifiers else protocol)
         except BaseException:
             self.close()
             raise
@@ -141,8 +156,14 @@ class VhostUserGuest(Guest):
         return self._negotiated
 
     def doorbell(self, queue: int) -> Doorbell:
+        if queue in self._pages:
+            return self._pages[queue].doorbell
         bell = ffi.new("struct vdp_doorbell *", {"kind": lib.VDP_DOORBELL_EVENTFD, "fd": self._wires[queue].kick})
         return Doorbell(bell, self)
+
+    def rings_by(self, queue: int) -> str:
+        """``page`` when the back end gave us the queue's doorbell page, else ``eventfd``."""
+        return "page" if queue in self._pages else "eventfd"
 
     def call_fd(self, queue: int) -> int:
         return self._wires[queue].call
@@ -220,6 +241,8 @@ class VhostUserGuest(Guest):
         self.memory.close()
 
     def _drop_queues(self) -> None:
+        for index in list(self._pages):
+            self._drop_page(index)
         while self.queues:
             self.queues.pop().close()
         while self._wires:
@@ -229,7 +252,6 @@ class VhostUserGuest(Guest):
 
     def _add_queue(self, index: int, size: int, base: int) -> None:
         self._wires.append(_Wires.make())
-        bell = self.doorbell(index).native
         self.queues.append(
             DriverQueue(
                 self.memory,
@@ -237,7 +259,7 @@ class VhostUserGuest(Guest):
                 self.negotiated,
                 index=index,
                 start=base,
-                ring_bell=lambda: _ring(bell, index),
+                ring_bell=lambda: self._ring(index),
                 call_fd=self.call_fd(index),
             )
         )
@@ -265,6 +287,7 @@ class VhostUserGuest(Guest):
 
     def stop_queue(self, index: int) -> int:
         """Stop a queue; returns its position: the next available entry it would have taken."""
+        self._drop_page(index)  # the device may be another guest's soon
         reply = self.channel.call(Request.GET_VRING_BASE, VringState(index=index))
         return VringState.unpack(reply.payload).num
 
@@ -319,7 +342,7 @@ class VhostUserGuest(Guest):
     def requests(self, timeout: float = 0.0) -> list[Message]:
         """Requests of the back end (BackendRequest), waiting ``timeout`` for the first; each is acknowledged.
 
-        The fds of the messages belong to the caller.
+        Doorbell pages are mapped, or refused. The fds of other messages belong to the caller.
         """
         messages: list[Message] = []
         if self.backend_requests is None:
@@ -330,12 +353,44 @@ class VhostUserGuest(Guest):
             except PeerTimeout:
                 return messages
             messages.append(message)
+            taken = message.request != BackendRequest.VRING_HOST_NOTIFIER_MSG or self._take_page(message)
             if message.flags & HeaderFlag.NEED_REPLY:
-                self.backend_requests.reply(message, U64(value=0))
+                self.backend_requests.reply(message, U64(value=not taken))
+
+    def take_notifiers(self, timeout: float = 5.0) -> bool:
+        """Take the back end's doorbell pages until each queue has one; ``False`` after ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while len(self._pages) < len(self.queues):
+            left = end - time.monotonic()
+            if left <= 0 or self.backend_requests is None:
+                return False
+            self.requests(left)
+        return True
+
+    def _take_page(self, message: Message) -> bool:
+        """A page, or the end of one; was it accepted?"""
+        area = VringArea.unpack(message.payload)
+        index = area.index & VRING_INDEX_MASK
+        self._drop_page(index)
+        if area.index & VRING_NO_FD:
+            return True
+        try:
+            if index < len(self.queues):
+                self._pages[index] = PageBell.of(index, area, message)
+        except VfiodpaError as error:
+            log.warning("%s: %s", self.name, error)
+        finally:
+            message.close_fds()
+        return index in self._pages
+
+    def _drop_page(self, index: int) -> None:
+        if index in self._pages:
+            self.queues[index].release()  # its thread may ring it
+            self._pages.pop(index).close()
+
+    def _ring(self, index: int) -> None:
+        self.rings[self.rings_by(index)] += 1
+        check(lib.vdp_doorbell_ring(self.doorbell(index).native), f"cannot kick queue {index}")
 
 
 _PROTOCOL_BIT = Feature.VHOST_PROTOCOL_FEATURES
-
-
-def _ring(bell: object, index: int) -> None:
-    check(lib.vdp_doorbell_ring(bell), f"cannot kick queue {index}")

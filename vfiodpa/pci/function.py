@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any, Self
 
+from ..errors import Unsupported
 from ..memory import Iova, Mapping
 from ..registers import Window
 
@@ -107,6 +108,19 @@ class Doorbell:
     owner: Any
 
 
+@dataclass(frozen=True, slots=True)
+class SharedPage:
+    """One page of registers that another process can map: ``length`` bytes at ``offset`` of ``fd``.
+
+    The fd is the function's; who keeps it longer than the call duplicates it. All of the fd's file goes with it: of
+    VFIO that is the whole device.
+    """
+
+    fd: int
+    offset: int
+    length: int
+
+
 class PciFunction(ABC):
     """One PCI function, opened. A context manager: leaving it resets and closes the function."""
 
@@ -149,6 +163,14 @@ class PciFunction(ABC):
     @abstractmethod
     def doorbell(self, bar: int, offset: int, width: int, value: int) -> Doorbell:
         """The same register as a handle for C threads (the relay, the guest half)."""
+
+    def doorbell_page(self, bar: int, offset: int) -> SharedPage:
+        """The host page at ``offset`` of the BAR, for a guest to ring the doorbell at its start by itself.
+
+        Raises ``Unsupported`` with the reason where it cannot be given away. That nothing else lies in the page is
+        the caller's to know.
+        """
+        raise Unsupported(f"the page at BAR {bar}+{offset:#x} cannot be given away", device=self.name)
 
     @abstractmethod
     def reset(self) -> None:

@@ -13,8 +13,10 @@ from threading import RLock
 from typing import Any
 
 from .._native import ffi, lib
-from ..errors import StateError, check
+from ..errors import StateError, Unsupported, check
+from ..pci.function import SharedPage
 from ..spec.features import Feature
+from .doorbell_pages import PAGE, make_doorbell_pages
 from .irq import NONE
 from .options import SoftOptions
 from .state import Queue
@@ -51,8 +53,15 @@ class Engine:
         conf.poll_us, conf.cpu = options.poll_us, options.cpu
         conf.generate_size, conf.generate_pps = options.frame, options.pps
         conf.mac = list(options.mac)
+        self._pages = make_doorbell_pages(self.queues) if options.notifier else None
+        if self._pages:
+            conf.pages, conf.page_stride = ffi.cast("void *", self._pages.address), PAGE
         box = ffi.new("struct vdp_nic **")
-        check(lib.vdp_nic_init(box, conf), "cannot start the worker", device=name)
+        try:
+            check(lib.vdp_nic_init(box, conf), "cannot start the worker", device=name)
+        except BaseException:
+            self._close_pages()
+            raise
         self._nic = box[0]
         lib.vdp_nic_resume(self._nic)  # it was born paused; without vdp_nic_run it does nothing
 
@@ -62,6 +71,11 @@ class Engine:
             if self._nic is not None:
                 lib.vdp_nic_fini(self._nic)
                 self._nic = None
+            self._close_pages()
+
+    def _close_pages(self) -> None:
+        if self._pages:
+            self._pages.close()
 
     @property
     def native(self) -> Any:
@@ -177,6 +191,13 @@ class Engine:
         """An eventfd that does the same; the NIC owns it."""
         fd = lib.vdp_nic_doorbell_fd(self.native, queue)
         return check(fd, f"queue {queue} has no doorbell fd", device=self.name)
+
+    def doorbell_page(self, queue: int) -> SharedPage:
+        """The queue's doorbell page; the NIC owns the fd. Raises ``Unsupported`` unless ``notifier=on``."""
+        if self._pages is None:
+            cause = "the software NIC has them with notifier=on"
+            raise Unsupported("no doorbell page to give away", device=self.name, cause=cause)
+        return SharedPage(self._pages.fd, queue * PAGE, PAGE)
 
     def inject(self, pair: int, frame: bytes) -> int:
         """Put a frame on the wire as if a pair had sent it. Returns 0, or -EAGAIN when one is under way."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from .._native import ffi, lib
 from ..errors import DeviceError, DeviceGone, StateError, Unsupported, UsageError
-from ..pci.function import Doorbell, PciFunction
+from ..pci.function import Doorbell, PciFunction, SharedPage
 from ..registers import Window
 from ..spec.pci import Command
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
@@ -164,6 +164,12 @@ class SoftFunction(PciFunction):
             fd = self._running_engine.doorbell_fd(queue)
             native = ffi.new("struct vdp_doorbell *", {"kind": lib.VDP_DOORBELL_EVENTFD, "value": value, "fd": fd})
             return Doorbell(native, self)
+
+    def doorbell_page(self, bar: int, offset: int) -> SharedPage:
+        with self.lock:
+            self._check_usable()
+            queue = (offset - NOTIFY_OFFSET) // self.device.notify.multiplier
+            return self._running_engine.doorbell_page(self._doorbell_queue(bar, offset, 16, queue))
 
     def reset(self) -> None:
         """Function level reset; as well as the registers, vectors and doorbell bindings are gone."""

@@ -85,6 +85,7 @@ class SoftOptions:
     cpu: int = -1  # -1: wherever the scheduler likes
     msix: int | None = None  # None: one for each queue and one for configuration changes
     page_per_vq: bool = False
+    notifier: bool = False  # doorbell pages that a guest can be given; each queue has its own then
     ioeventfd: bool = True
     model: Model = Model.DEFAULT
     lm: LmLayout = LmLayout.PAIRS
@@ -100,6 +101,11 @@ class SoftOptions:
     def vectors(self) -> int:
         """How many MSI-X vectors the function has."""
         return 1 + 2 * self.queues if self.msix is None else self.msix
+
+    @property
+    def own_pages(self) -> bool:
+        """Does each queue's doorbell have a page to itself?"""
+        return self.page_per_vq or self.notifier
 
     @property
     def features(self) -> Feature:
@@ -170,6 +176,7 @@ _KEYS = {
     "cpu":         _Key(_number(0, 4095), "a CPU number"),
     "msix":        _Key(_number(0, MAX_VECTORS), f"0 to {MAX_VECTORS} vectors"),
     "page_per_vq": _Key(_switch, _ON_OFF),
+    "notifier":    _Key(_switch, _ON_OFF),
     "ioeventfd":   _Key(_switch, _ON_OFF),
     "model":       _Key(Model, ", ".join(m.value for m in Model)),
     "lm":          _Key(LmLayout, ", ".join(m.value for m in LmLayout)),
@@ -197,6 +204,8 @@ def parse_options(text: str) -> SoftOptions:
         values[attribute] = value
     if {"frame", "pps"} & values.keys() and values.get("port") is not Port.GENERATE:
         raise UsageError("frame= and pps= are for port=generate only")
+    if values.get("notifier") and values.get("page_per_vq") is False:
+        raise UsageError("notifier=on gives each queue a doorbell page: it cannot be with page_per_vq=off")
     _check_ifcvf(values)
     return SoftOptions(**values)
 

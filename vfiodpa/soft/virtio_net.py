@@ -107,7 +107,7 @@ class VirtioNet:
         self.vendor: VendorBlock = (
             LmBlock(name, options.queues, options.lm, engine) if ifcvf else Vendor(name, options.queues, engine)
         )
-        self.notify = NotifyArea(name, self.state, PAGE if options.page_per_vq else 4, self.doorbell)
+        self.notify = NotifyArea(name, self.state, PAGE if options.own_pages else 4, self.doorbell)
 
     def bar0(self, length: int) -> Window:
         """The virtio structures."""

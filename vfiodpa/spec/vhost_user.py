@@ -67,6 +67,10 @@ class Protocol(IntFlag):
     GET_VRING_BASE_SKIP_DRAIN = 1 << 23
 
 
+# Everything that a host notifier needs; the acknowledgement (REPLY_ACK) is welcome.
+HOST_NOTIFIERS = Protocol.BACKEND_REQ | Protocol.BACKEND_SEND_FD | Protocol.HOST_NOTIFIER
+
+
 class Empty(Layout, size=0):
     """A message without payload."""
 

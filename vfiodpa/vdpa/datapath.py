@@ -17,7 +17,7 @@ from ..frontends.frontend import Backend, Frontend, Region, Ring
 from ..spec.features import NONE, Feature, names
 from ..spec.virtio_net import MAX_MTU
 from ..spec.virtio_pci import DeviceStatus
-from .doorbell import DoorbellChoice, in_words
+from .doorbell import DoorbellChoice, DoorbellMode, Doorbells, in_words
 from .guest_map import GuestMap, holds_part_of
 from .runner import Runner, Slot, drain
 
@@ -46,8 +46,16 @@ MOVES: dict[State, frozenset[State]] = {
 class Datapath(Backend):
     """One device and at most one guest. All calls come from one thread, the event loop's."""
 
-    def __init__(self, device: VdpaDevice, on_lost: Callable[[DeviceGone], None] = lambda _error: None) -> None:
-        """``on_lost`` is told when the device is gone, or must be given back, whenever that is found out."""
+    def __init__(
+        self,
+        device: VdpaDevice,
+        on_lost: Callable[[DeviceGone], None] = lambda _error: None,
+        doorbell: DoorbellMode = DoorbellMode.NOTIFIER,
+    ) -> None:
+        """``on_lost`` is told when the device is gone, or must be given back, whenever that is found out.
+
+        ``doorbell``: the best way that may be used.
+        """
         self.device = device
         self.state = State.IDLE
         self._on_lost = on_lost
@@ -56,7 +64,7 @@ class Datapath(Backend):
         self._driver_ok = False
         self._config: Mapping[str, int | list[int]] = {}
         self._memory = GuestMap(device.name, device.function.dma)
-        self._runner = Runner(device, self._memory)
+        self._runner = Runner(device, self._memory, Doorbells(device, doorbell))
 
     def __repr__(self) -> str:
         return f"<Datapath {self.device.name}: {self.state.value}, queues {sorted(self.running)}>"
@@ -85,6 +93,11 @@ class Datapath(Backend):
         return self.device.can_announce
 
     @property
+    def shares_doorbells(self) -> bool:
+        """May guests ring the device by themselves?"""
+        return self._runner.doorbells.can_share
+
+    @property
     def doorbells(self) -> dict[int, DoorbellChoice]:
         """How the kicks of each running queue reach the device, and why that way."""
         return self._runner.doorbells.choices
@@ -104,7 +117,7 @@ class Datapath(Backend):
     def attach(self, frontend: Frontend) -> None:
         """A guest is there."""
         self._move(State.ATTACHED)
-        self._frontend = frontend
+        self._frontend = self._runner.doorbells.frontend = frontend
 
     def detach(self) -> None:
         """The guest is gone: stop, unmap and reset everything. Never raises."""
@@ -119,7 +132,7 @@ class Datapath(Backend):
         self._runner.slots.clear()
         self._features = NONE
         self._driver_ok = False
-        self._frontend = None
+        self._frontend = self._runner.doorbells.frontend = None
         self._move(State.IDLE)
 
     def reset(self) -> None:

@@ -29,6 +29,7 @@ from ..spec.features import Feature
 from ..spec.pci import ConfigHeader
 from ..spec.virtio_net import NetConfig, NetStatus
 from ..spec.virtio_pci import CommonCfg, IsrCfg
+from .doorbell import DoorbellMode
 from .report import report
 from .service import Service, log_ready
 
@@ -239,12 +240,20 @@ class Nic:
         """Why the device failed, as far as anyone knows; empty when it did not."""
         return self.function.diagnose()
 
-    def serve(self, path: Path | str, *, client: bool = False, on_ready: Callable[[str], None] = log_ready) -> Service:
+    def serve(
+        self,
+        path: Path | str,
+        *,
+        client: bool = False,
+        on_ready: Callable[[str], None] = log_ready,
+        doorbell: DoorbellMode | str = DoorbellMode.NOTIFIER,
+    ) -> Service:
         """Serve guests on a vhost-user socket: ``start`` does so in a thread, ``run`` in this one.
 
-        The device is the guests' until the service is closed.
+        The device is the guests' until the service is closed. ``doorbell``: the best way that kicks may take.
         """
-        return Service(self.device, Path(path), client=client, on_ready=on_ready)
+        best = DoorbellMode(doorbell)
+        return Service(self.device, Path(path), client=client, on_ready=on_ready, doorbell=best)
 
     def close(self) -> None:
         """Reset the device and close the function; harmless when already closed."""

@@ -41,12 +41,12 @@ class Slot:
 class Runner:
     """Programs queues, connects their notifications and takes both away again."""
 
-    def __init__(self, device: VdpaDevice, memory: GuestMap) -> None:
+    def __init__(self, device: VdpaDevice, memory: GuestMap, doorbells: Doorbells) -> None:
         self._device = device
         self._memory = memory
         self.slots: dict[int, Slot] = {}
         self.running: set[int] = set()
-        self.doorbells = Doorbells(device)
+        self.doorbells = doorbells
         self.config_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def start(self, features: Feature, queues: list[int]) -> None:

@@ -17,6 +17,7 @@ from ..frontends.loop import Loop
 from ..frontends.vhost_user.client import Client
 from ..frontends.vhost_user.server import Server
 from .datapath import Datapath
+from .doorbell import DoorbellMode
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,13 @@ class Service:
     """
 
     def __init__(
-        self, device: VdpaDevice, path: Path, *, client: bool = False, on_ready: Callable[[str], None] = log_ready
+        self,
+        device: VdpaDevice,
+        path: Path,
+        *,
+        client: bool = False,
+        on_ready: Callable[[str], None] = log_ready,
+        doorbell: DoorbellMode = DoorbellMode.NOTIFIER,
     ) -> None:
         if not device.function.dma.isolates:
             raise Unsupported(
@@ -50,7 +57,7 @@ class Service:
                 cause="the guest's descriptors could make the device reach all of this machine's memory",
             )
         self.path = path
-        self.datapath = Datapath(device, self._on_lost)
+        self.datapath = Datapath(device, self._on_lost, doorbell)
         self.lost: DeviceGone | None = None
         self._loop = Loop()
         self._thread: threading.Thread | None = None

@@ -17,8 +17,9 @@ from typing import Self
 
 from .._native import ffi, lib
 from ..errors import DeviceError, StateError, Unsupported, VfiodpaError, errno_name
+from ..memory import PAGE_SIZE
 from ..pci.address import normalise
-from ..pci.function import Doorbell, PciFunction
+from ..pci.function import Doorbell, PciFunction, SharedPage
 from ..registers import Window
 from ..spec import vfio
 from ..spec.pci import Command, ConfigHeader, Status
@@ -202,6 +203,17 @@ class VfioFunction(PciFunction):
         kind = getattr(lib, _BELLS[width])
         native = ffi.new("struct vdp_doorbell *", {"kind": kind, "value": value, "addr": ffi.cast("void *", address)})
         return Doorbell(native, self)
+
+    def doorbell_page(self, bar: int, offset: int) -> SharedPage:
+        """The device fd and where the page is in it."""
+        self._check_open()
+        region = self._bar_region(bar)
+        if offset % PAGE_SIZE:
+            raise Unsupported(f"BAR {bar}+{offset:#x} is no page's beginning", device=self.name)
+        if not any(area.offset <= offset and offset + PAGE_SIZE <= area.end for area in region.areas):
+            cause = "the kernel does not let the page be mapped, or the MSI-X table is in it"
+            raise Unsupported(f"the page at BAR {bar}+{offset:#x} cannot be mapped", device=self.name, cause=cause)
+        return SharedPage(self._fd, region.offset + offset, PAGE_SIZE)
 
     # Life
 

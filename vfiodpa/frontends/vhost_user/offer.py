@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...spec.features import NONE, REQUIRES, TRANSPORT, Feature, bits, name, names
-from ...spec.vhost_user import Protocol
+from ...spec.vhost_user import HOST_NOTIFIERS, Protocol
 from ..frontend import Backend
 
 F = Feature
@@ -76,7 +76,11 @@ def offered_protocol(backend: Backend) -> Protocol:
         | Protocol.CONFIGURE_MEM_SLOTS
         | Protocol.STATUS
     )
-    return protocol | Protocol.RARP if backend.can_announce else protocol
+    if backend.can_announce:
+        protocol |= Protocol.RARP
+    if backend.shares_doorbells:
+        protocol |= HOST_NOTIFIERS
+    return protocol
 
 
 def explain(device: Feature, backend: Feature) -> list[Offered]:

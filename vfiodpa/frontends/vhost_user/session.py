@@ -9,15 +9,25 @@ import logging
 import socket
 from collections.abc import Callable
 
-from ...errors import ProtocolViolation, StateError, VfiodpaError
+from ...errors import ProtocolViolation, StateError, Unsupported, VfiodpaError
+from ...pci.function import SharedPage
 from ...spec.features import Feature, names
-from ...spec.vhost_user import MAX_MEM_SLOTS, U64, Empty, MemTableHeader, Protocol, Request, SingleRegion
+from ...spec.vhost_user import (
+    HOST_NOTIFIERS,
+    MAX_MEM_SLOTS,
+    U64,
+    Empty,
+    MemTableHeader,
+    Protocol,
+    Request,
+    SingleRegion,
+)
 from ...spec.virtio_pci import DeviceStatus
 from ..frontend import Backend, Frontend
 from ..loop import Loop
+from .channel import BackendChannel
 from .connection import DEADLINE, Connection
 from .dispatch import Dispatcher, Handler, Negotiated
-from .fds import check_socket, close_all
 from .memory import Change, MemoryTable
 from .message import Message, decode_table
 from .offer import offered_features, offered_protocol
@@ -48,7 +58,8 @@ class Session(Frontend):
         self._status = DeviceStatus(0)
         self._driver_ok = False
         self._closed = False
-        self._channel = -1  # to the front end (SET_BACKEND_REQ_FD)
+        self._loop, self._deadline = loop, deadline
+        self._channel: BackendChannel | None = None
         self._memory = MemoryTable(backend)
         self._rings = Vrings(name, backend, self._memory)
         self._dispatcher = Dispatcher(name, self._handlers(), self._negotiated)
@@ -75,7 +86,8 @@ class Session(Frontend):
         finally:
             self._memory.close()
             self._rings.close()
-            close_all([self._channel])
+            if self._channel is not None:
+                self._channel.close()
             self._connection.close()
             log.info("%s: guest detached", self.name)
             self._on_closed()
@@ -106,6 +118,21 @@ class Session(Frontend):
     def config_changed(self) -> None:
         """A network front end owns the configuration space: CONFIG is never negotiated, so nobody is told."""
         log.debug("%s: configuration changed; the front end keeps its own", self.name)
+
+    def share_doorbell(self, queue: int, page: SharedPage, answer: Callable[[str], None]) -> None:
+        """A host notifier, in the protocol's words."""
+        missing = int(HOST_NOTIFIERS) & ~int(self._negotiated.protocol)
+        if missing:
+            raise Unsupported(f"the front end did not negotiate {Protocol(missing).name}")
+        if self._channel is None or self._channel.closed:
+            raise Unsupported("the front end has no channel open for back-end requests")
+        acknowledged = Protocol.REPLY_ACK in self._negotiated.protocol
+        self._channel.share_doorbell(queue, page, answer, acknowledged=acknowledged)
+
+    def withdraw_doorbell(self, queue: int) -> None:
+        """Also removes a notifier that was not acknowledged yet."""
+        if self._channel is not None:
+            self._channel.withdraw_doorbell(queue)
 
     # Handlers
 
@@ -166,10 +193,12 @@ class Session(Frontend):
         log.debug("%s: protocol features %r", self.name, protocol)
 
     def _set_channel(self, _body: Empty, message: Message) -> None:
-        """SET_BACKEND_REQ_FD. Nothing is sent on it yet; what needs it comes with its feature."""
-        check_socket(message.fds[0], "back-end request")
-        close_all([self._channel])
-        self._channel = message.take_fd()
+        """SET_BACKEND_REQ_FD: a new one replaces the old, on which nothing is answered any more."""
+        channel = BackendChannel(self._loop, message.fds[0], self.name, self._deadline)
+        message.take_fd()
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = channel
 
     def _set_mtu(self, mtu: int) -> None:
         if mtu not in MTU_RANGE:
