@@ -75,7 +75,7 @@ class Nic:
 
     def to_features_ok(self, features: int | None = None) -> bool:
         self.to_driver()
-        # With everything that is offered, but split rings, short doorbells and no control queue unless a test wants them.
+        # With all that is offered, but split rings, short doorbells and no control queue unless a test wants them.
         usual = self.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA | CONTROL)
         self.write_features(usual if features is None else features)
         self.common.device_status |= S.FEATURES_OK

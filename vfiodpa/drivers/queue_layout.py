@@ -38,6 +38,11 @@ class QueueLayout:
         return len(self.queues) // 2
 
     @property
+    def all(self) -> tuple[Queue, ...]:
+        """Those of the pairs, and ours."""
+        return self.queues + ((self.control,) if self.control else ())
+
+    @property
     def single(self) -> QueueLayout:
         """The first pair alone."""
         return QueueLayout(self.queues[:2])

@@ -246,7 +246,7 @@ class VirtioPci(VdpaDevice):
 
     @property
     def interrupts(self) -> str:
-        return self.irqs.in_words(len(self._queues))
+        return self.irqs.in_words(2 * self.queue_pairs)
 
     @property
     def shares_config_irq(self) -> bool:
@@ -260,7 +260,7 @@ class VirtioPci(VdpaDevice):
         return self.function.doorbell(bell.bar, bell.offset, bell.width, bell.value)
 
     def doorbell_page(self, queue: int) -> SharedPage:
-        check_page_of_its_own(self._queue(queue), self._queues, self._transport.notify, self.name)
+        check_page_of_its_own(self._queue(queue), self._layout.all, self._transport.notify, self.name)
         bell = self.doorbell_address(queue)
         return self.function.doorbell_page(bell.bar, bell.offset)
 
