@@ -134,6 +134,8 @@ static void test_chains(void)
 	CHECK_EQ(rig_packed_used(&rig, RIG_TX, 1).id, 4);
 	CHECK_EQ(vdp_nic_pause(rig.nic, 1000), 0);
 	CHECK_EQ(vdp_nic_queue_avail(rig.nic, RIG_TX), rig.ring[RIG_TX].next);
+	CHECK_EQ(rig_stat(&vdp_nic_queue_stats(rig.nic, RIG_TX)->packets), 2);
+	CHECK_EQ(rig_stat(&vdp_nic_queue_stats(rig.nic, RIG_RX)->dropped), 0);
 	rig_close(&rig);
 }
 

@@ -8,12 +8,14 @@ import pytest
 
 from tests.e2e.rig import BASIC, Served, Stream, move, wait_for
 from vfiodpa.drivers.control_memory import LENGTH
-from vfiodpa.errors import VfiodpaError
+from vfiodpa.errors import IommuError, VfiodpaError
+from vfiodpa.frontends.frontend import Region
 from vfiodpa.guest.memory import GuestMemory
-from vfiodpa.guest.vhost_user import VhostUserGuest
+from vfiodpa.guest.vhost_user import WANTED, VhostUserGuest
 from vfiodpa.memory import Gpa
 from vfiodpa.soft.control_queue import ControlQueue
 from vfiodpa.spec.features import Feature
+from vfiodpa.spec.vhost_user import Protocol
 from vfiodpa.vdpa.datapath import State
 
 Serve = Callable[..., Served]
@@ -73,13 +75,23 @@ def test_fewer_and_more_pairs_while_frames_flow(
     move(guest, count=100)
 
 
-def test_queues_are_set_up_before_the_device_starts(serve: Serve, connect: Connect) -> None:
-    """Started and not enabled yet: a device without queue reset has them all the same."""
+def test_queues_are_set_up_before_the_device_starts(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started and not enabled yet, as without STATUS, where the first pair starts the device."""
     served = serve(f"{PLAIN},reset=off")
-    guest = connect(served)
+    device, seen = served.nic.device, []
+    start = device.start
+
+    def record() -> None:
+        seen.append(device.stats()["queue_starts"])
+        start()
+
+    monkeypatch.setattr(device, "start", record)
+    guest = connect(served, protocol=WANTED & ~Protocol.STATUS)
     guest.start(MQ, pairs=3)
-    assert served.nic.device.stats()["queue_starts"] == 6
-    assert served.datapath.running == frozenset(range(6))
+    move(guest, count=50)
+    assert seen == [6]
 
 
 def test_a_guest_with_one_pair_sends_no_command(
@@ -123,6 +135,8 @@ def test_guest_memory_over_the_control_queue_is_refused(serve: Serve, connect: C
     served = serve(PLAIN)
     assert served.nic.device.reserved[0].first == TOP - LENGTH
     memory = GuestMemory(1 << 20, base=Gpa(TOP - (1 << 20)))
+    with pytest.raises(IommuError, match="the driver uses 0xffffffffe000-0xffffffffffff itself"):
+        served.datapath.check_regions([Region(memory.regions[0].gpa, 1 << 20, memory.regions[0].mapping)])
     guest = connect(served, memory=memory)
     with pytest.raises((VfiodpaError, OSError)):
         guest.start(MQ, pairs=1)

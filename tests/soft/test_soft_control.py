@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.soft.soft_rig import Nic, S, fired
+from vfiodpa._native import lib
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.queue import DriverQueue
 from vfiodpa.memory import Iova
@@ -141,6 +142,14 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(make_nic: Make, comm
     assert (nic.f.device.settings.modes, nic.f.device.settings.unicast) == ({}, ())
     assert bytes(nic.net.mac) == before
     assert control.send(PROMISC) == Ack.OK  # and the queue goes on
+
+
+def test_an_oversized_command_is_not_looked_at(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more was copied than there is room for."""
+    seen: list[object] = []
+    monkeypatch.setattr(commands, "run", lambda *arguments: seen.append(arguments))
+    assert control.send(PROMISC + bytes(lib.VDP_CONTROL_MAX)) == Ack.ERR
+    assert seen == []
 
 
 def test_no_room_for_the_answer(control: Control) -> None:
