@@ -15,16 +15,36 @@
 
 #define VDP_NIC_MAX_PAIRS 128u
 
-enum vdp_port { VDP_PORT_ECHO, VDP_PORT_DISCARD, VDP_PORT_GENERATE };
+#define VDP_NIC_MAX_SIZES 16u /* of generated frames */
+
+enum vdp_port {
+	VDP_PORT_ECHO,
+	VDP_PORT_DISCARD,
+	VDP_PORT_GENERATE,
+	VDP_PORT_TAP,
+	VDP_PORT_PACKET,
+	VDP_PORT_PCAP,
+	VDP_PORT_LINK,
+};
 
 struct vdp_nic_conf {
 	uint32_t pairs;         /* receive/transmit pairs; queue 2p receives, 2p + 1 transmits */
 	uint32_t port;          /* enum vdp_port */
 	uint32_t poll_us;       /* poll this long after the last frame, then sleep; UINT32_MAX: never sleep */
 	int32_t cpu;            /* pin the worker, or -1 */
-	uint32_t generate_size; /* bytes of a generated frame, 60 to 65535 */
-	uint64_t generate_pps;  /* frames a second and pair, 0: as fast as it goes */
-	uint8_t mac[6];         /* destination of generated frames */
+	uint32_t generate_size; /* bytes of a generated frame, 60 to 65535; the longest of a mix */
+	uint32_t generate_mix;  /* sizes that take turns, or 0 */
+	uint32_t generate_sizes[VDP_NIC_MAX_SIZES];
+	uint32_t generate_flows; /* IPv4 and UDP frames of so many flows, or 0: frames of our own ethertype */
+	uint64_t generate_pps;   /* frames a second and pair, 0: as fast as it goes */
+	uint8_t mac[6];          /* destination of generated frames */
+	/*
+	 * Of TAP and PACKET, one for each pair, O_NONBLOCK; and where frames are captured (PCAP: must be), or
+	 * -1. All borrowed.
+	 */
+	const int32_t *port_fds;
+	int32_t capture_fd;
+	int32_t event_fd; /* eventfd, signalled when vdp_nic_port_error or vdp_nic_capture_error change; or -1 */
 	/*
 	 * Doorbell pages, or NULL: that of queue q lies q * page_stride bytes behind pages. Whoever can reach
 	 * one rings by a store to its first bytes, which wakes nobody: the worker looks at them instead of
@@ -123,6 +143,20 @@ int vdp_nic_doorbell_fd(struct vdp_nic *nic, uint32_t queue); /* eventfd that do
 /* Deliver a frame (no virtio header) to the wire as if transmitted on a pair; one at a time, -EAGAIN when
  * busy. */
 int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length);
+
+/*
+ * [paused] LINK: the wire to the other NIC. side 0 or 1: we transmit into ring 2p + side of shared memory and
+ * receive from the other. wake and peer_wake: eventfds, one for each pair. All borrowed until detach.
+ */
+#define VDP_LINK_RING_BYTES 0x81000u
+int vdp_nic_link_attach(
+    struct vdp_nic *nic, void *memory, uint32_t side, const int32_t *wake, const int32_t *peer_wake);
+void vdp_nic_link_detach(struct vdp_nic *nic);
+
+/* Any thread. errno, or 0: what keeps the port from moving frames; what ended the capture. */
+int vdp_nic_port_error(const struct vdp_nic *nic);
+int vdp_nic_capture_error(const struct vdp_nic *nic);
+uint64_t vdp_nic_capture_lost(const struct vdp_nic *nic); /* frames that are not in the file */
 
 /* Any thread. */
 const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uint32_t queue);

@@ -1,4 +1,4 @@
-/* The inside of the software NIC: control (nic.c), the worker (nic_worker.c) and ports (nic_port.c). */
+/* The inside of the software NIC: control (nic.c), the worker (nic_worker.c) and ports (port.h). */
 #ifndef VDP_NIC_IMPL_H
 #define VDP_NIC_IMPL_H
 
@@ -16,14 +16,37 @@ struct vdp_pair {
 	uint64_t sequence; /* of the next generated frame */
 	uint64_t next_ns;  /* when that is due; CLOCK_MONOTONIC, 0: not set */
 	bool rx_starved;   /* wants receive buffers */
+	bool tx_blocked;   /* the port takes no more right now: try again, do not sleep */
+	void *port;        /* what the port keeps */
 };
 
 /* What is at the other end of the wire. */
 struct vdp_port_ops {
+	/*
+	 * While the workers are paused; may be NULL. A port that reads fds has them watched: readable wakes the
+	 * worker (once: read until EAGAIN). After a failed init comes fini.
+	 */
+	int (*init)(struct vdp_nic *nic);
+	void (*fini)(struct vdp_nic *nic);
 	/* Serve the pair once, at most a burst; returns the frames moved. */
 	uint32_t (*poll)(struct vdp_nic *nic, struct vdp_pair *pair);
 	/* A frame in scratch->src[1] came as if transmitted; NULL: it is lost. */
 	void (*inject)(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
+
+	/* Of ports that poll by vdp_port_exchange. Send frames out; returns how many were dealt with, sent or
+	 * not. */
+	uint32_t (*send)(
+	    struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+	/* The same with one frame in scratch->src from [1] on. */
+	bool (*send_pieces)(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t pieces, uint32_t length);
+	/* Frames from outside to the driver; returns how many. */
+	uint32_t (*receive)(struct vdp_nic *nic, struct vdp_pair *pair);
+
+	/* Of ports that know more than fds tell; may be NULL. The worker goes to sleep, or not; is there work? */
+	void (*asleep)(struct vdp_nic *nic, struct vdp_pair *pair, bool asleep);
+	bool (*waiting)(struct vdp_nic *nic, struct vdp_pair *pair);
+	/* Features are in force; may be NULL. */
+	void (*negotiated)(struct vdp_nic *nic);
 	bool generates; /* has work of its own: see next_ns and rx_starved */
 };
 
@@ -53,8 +76,7 @@ struct vdp_nic {
 	struct vdp_nic_error error; /* as the worker found it */
 	volatile uint32_t serving;  /* the queue whose memory is being touched, for SIGBUS */
 	struct vdp_scratch *scratch;
-	uint8_t *generated; /* generated_slots frames of generate_size bytes */
-	uint32_t generated_slots;
+	struct vdp_capture *capture; /* or NULL */
 	uint64_t idle_since_ns; /* 0: busy until now */
 	struct vdp_worker_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
 
@@ -67,6 +89,7 @@ struct vdp_nic {
 	bool parked;
 	struct vdp_nic_error reported;
 	int config_call_fd; /* borrowed, or -1 */
+	int port_error;     /* atomic: errno that the port is down with, or 0 */
 	struct vdp_inject *inject;
 
 	/* Control's. */
