@@ -16,6 +16,9 @@
 #define NIC_F_PACKED        (1ull << 34)
 #define NIC_F_IN_ORDER      (1ull << 35)
 
+#define NIC_F(bit)        (1ull << (bit))
+#define NIC_F_HASH_REPORT NIC_F(57)
+
 #define NIC_GENERATE_SLOTS_BYTES 2048u /* up to this size, frames are made a burst at a time */
 
 static uint32_t nic_queues(const struct vdp_nic *nic)
@@ -45,10 +48,46 @@ static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
 		*vdp_nic_page(nic, i) = VDP_PAGE_QUIET;
 	ring->index = i;
 	ring->error = &nic->error;
-	ring->shortest = VDP_NET_HDR;
 	ring->flags = i % 2 ? 0 : VDP_DESC_WRITE;
 	ring->perm = i % 2 ? VDP_DMA_READ : VDP_DMA_WRITE;
-	ring->longest = i % 2 ? VDP_CHAIN_MAX : UINT32_MAX;
+}
+
+/* What is done with headers of offloads, by the features that the driver chose. */
+static const struct {
+	uint64_t host, guest;
+	uint32_t offloads;
+} nic_offloads[] = {
+    {NIC_F(0), NIC_F(1), VDP_OFFLOAD_CSUM},
+    {NIC_F(11), NIC_F(7), VDP_OFFLOAD_TSO4},
+    {NIC_F(12), NIC_F(8), VDP_OFFLOAD_TSO6},
+    {NIC_F(13), NIC_F(9), VDP_OFFLOAD_ECN},
+    {NIC_F(14), NIC_F(10), VDP_OFFLOAD_UFO},
+    {NIC_F(56), NIC_F(54), VDP_OFFLOAD_USO4},
+    {NIC_F(56), NIC_F(55), VDP_OFFLOAD_USO6},
+};
+
+static void nic_choose_loops(struct vdp_nic *nic)
+{
+	uint32_t host = 0, guest = 0, header = VDP_NET_HDR;
+	bool packed = nic->features & NIC_F_PACKED;
+
+	for (size_t i = 0; i < sizeof(nic_offloads) / sizeof(nic_offloads[0]); i++) {
+		host |= nic->features & nic_offloads[i].host ? nic_offloads[i].offloads : 0;
+		guest |= nic->features & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
+	}
+	if (nic->features & NIC_F_HASH_REPORT)
+		header = VDP_NET_HDR_HASH;
+	if (host | guest || header > VDP_NET_HDR)
+		nic->net = packed ? &vdp_net_packed_headers : &vdp_net_split_headers;
+	else
+		nic->net = packed ? &vdp_net_packed : &vdp_net_split;
+	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+		struct vdp_ring *ring = &nic->queues[i].ring;
+
+		ring->header = ring->shortest = header;
+		ring->longest = i % 2 ? header + VDP_FRAME_MAX : UINT32_MAX;
+		ring->offloads = i % 2 ? host : guest;
+	}
 }
 
 /* Destination, a source that is nobody's, the ethertype for experiments, a place for the sequence, a pattern.
@@ -102,12 +141,12 @@ static int nic_init_parts(struct vdp_nic *nic)
 	nic->config_call_fd = -1;
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
-	nic->net = &vdp_net_split;
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
 	nic->scratch = malloc(sizeof(*nic->scratch));
 	nic->inject = calloc(1, sizeof(*nic->inject));
 	for (uint32_t i = 0; i < nic_queues(nic); i++)
 		nic_init_queue(nic, i);
+	nic_choose_loops(nic);
 	if (!nic->pairs || !nic->scratch || !nic->inject)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
@@ -184,7 +223,7 @@ void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
 {
 	nic->features = features;
 	nic->mergeable = features & NIC_F_MRG_RXBUF;
-	nic->net = features & NIC_F_PACKED ? &vdp_net_packed : &vdp_net_split;
+	nic_choose_loops(nic);
 	nic_attach(nic);
 }
 

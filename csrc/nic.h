@@ -47,9 +47,13 @@ struct vdp_queue_stats {
 	uint64_t kicks;   /* wake-ups by the doorbell */
 	uint64_t calls;   /* notifications sent */
 	uint64_t calls_suppressed;
-	uint64_t indirect;   /* chains with an indirect table */
-	uint64_t errors;     /* ring or buffer errors: each stops the NIC */
-	uint64_t page_kicks; /* wake-ups by a store to the doorbell page; several stores may be one */
+	uint64_t indirect;    /* chains with an indirect table */
+	uint64_t errors;      /* ring or buffer errors: each stops the NIC */
+	uint64_t page_kicks;  /* wake-ups by a store to the doorbell page; several stores may be one */
+	uint64_t bad_headers; /* frames from the driver dropped for their virtio header (5.1.6.2) */
+	uint64_t filtered;    /* frames from the wire that the driver's filters stopped */
+	uint64_t mended; /* frames whose checksum or segments we made, because the driver does not take the
+			    offload */
 };
 
 struct vdp_worker_stats {

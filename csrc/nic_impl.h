@@ -83,6 +83,18 @@ void vdp_nic_wake(struct vdp_nic *nic);
  */
 int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
 
+/*
+ * receive.c: frames from the wire, for the driver. All ports come through here.
+ *
+ * The pair is the one whose receive queue they go to, unless the driver set up another steering. Frames that
+ * the driver's filters stop, or for which there is no buffer, are dropped and counted. What their headers ask
+ * for and the driver does not take, is done here. Of a table without headers (nic->net->headers) the headers
+ * are not looked at. Returns how many were received; the pair's receive queue is to be flushed by the caller.
+ */
+uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+/* The same with the one frame in scratch->src from [1] on, and its header in scratch->frame. */
+uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
+
 static inline uint32_t *vdp_nic_page(const struct vdp_nic *nic, uint32_t queue)
 {
 	return (uint32_t *)((uint8_t *)nic->conf.pages + (size_t)queue * nic->conf.page_stride);

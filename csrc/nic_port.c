@@ -3,25 +3,24 @@
 
 #define PORT_LATE_NS 10000000u /* a generator that is later than this starts its clock anew */
 
-/* The frame at the front of a transmit queue, of any shape, to the receive queue or nowhere. */
-static uint32_t port_move_chain(struct vdp_nic *nic, struct vdp_queue *tx, struct vdp_queue *rx)
+/* The frame at the front of a transmit queue, of any shape, to the pair's driver or (NULL) nowhere. */
+static uint32_t port_move_chain(struct vdp_nic *nic, struct vdp_queue *tx, struct vdp_pair *to)
 {
 	struct vdp_chain chain;
-	uint32_t length;
+	int rc = nic->net->peek_chain(tx, nic->scratch, &chain);
 
-	if (nic->net->peek_chain(tx, nic->scratch, &chain) <= 0)
+	if (rc <= 0)
 		return 0;
-	length = (uint32_t)chain.length - VDP_NET_HDR;
-	if (rx) {
-		nic->serving = rx->ring.index;
-		nic->net->deliver_pieces(rx, nic->mergeable, nic->scratch, length);
-	}
+	if (rc == VDP_NET_DROPPED)
+		return 1;
+	if (to)
+		vdp_receive_pieces(nic, to, chain.frame);
 	nic->net->done_chain(tx, &chain);
 	return 1;
 }
 
-/* A burst of what waits in tx, to rx or (NULL) nowhere. */
-static uint32_t port_move(struct vdp_nic *nic, struct vdp_queue *tx, struct vdp_queue *rx)
+/* A burst of what waits in tx, to the pair's driver or (NULL) nowhere. */
+static uint32_t port_move(struct vdp_nic *nic, struct vdp_queue *tx, struct vdp_pair *to)
 {
 	struct vdp_frame frames[VDP_BURST];
 	uint32_t n;
@@ -29,10 +28,9 @@ static uint32_t port_move(struct vdp_nic *nic, struct vdp_queue *tx, struct vdp_
 	nic->serving = tx->ring.index;
 	n = nic->net->peek(tx, frames);
 	if (n == 0)
-		return port_move_chain(nic, tx, rx);
-	if (rx) {
-		nic->serving = rx->ring.index;
-		nic->net->deliver(rx, nic->mergeable, nic->scratch, frames, n);
+		return port_move_chain(nic, tx, to);
+	if (to) {
+		vdp_receive(nic, to, frames, n);
 		nic->serving = tx->ring.index;
 	}
 	nic->net->done(tx, frames, n);
@@ -49,7 +47,7 @@ static uint32_t echo_poll(struct vdp_nic *nic, struct vdp_pair *pair)
 	rx = vdp_nic_usable(nic, pair->rx) ? pair->rx : NULL;
 	if (nic->error.code != VDP_NIC_OK)
 		return 0;
-	n = port_move(nic, pair->tx, rx);
+	n = port_move(nic, pair->tx, rx ? pair : NULL);
 	if (n == 0 || nic->error.code != VDP_NIC_OK)
 		return n;
 	if (!rx)
@@ -64,8 +62,7 @@ static void echo_inject(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t len
 		vdp_count(&pair->rx->stats.dropped, 1);
 		return;
 	}
-	nic->serving = pair->rx->ring.index;
-	if (nic->net->deliver_pieces(pair->rx, nic->mergeable, nic->scratch, length))
+	if (vdp_receive_pieces(nic, pair, length))
 		nic->net->flush(pair->rx, NULL);
 }
 
@@ -124,7 +121,7 @@ static uint32_t generate_receive(struct vdp_nic *nic, struct vdp_pair *pair)
 	available = nic->net->available(ring, (uint16_t)due);
 	n = due < available ? due : available;
 	generate_stamp(nic, pair, frames, n);
-	n = nic->net->deliver(pair->rx, nic->mergeable, nic->scratch, frames, n);
+	n = vdp_receive(nic, pair, frames, n);
 	pair->rx_starved = n < due;
 	pair->sequence += n;
 	if (nic->conf.generate_pps)

@@ -51,6 +51,7 @@ static void worker_inject(struct vdp_nic *nic)
 		return;
 	if (nic->port->inject && inject->pair < nic->active_pairs) {
 		nic->scratch->src[1] = (struct vdp_piece){.addr = inject->frame, .length = inject->length};
+		nic->scratch->frame = (struct vdp_net_hdr){0};
 		nic->port->inject(nic, nic->pairs + inject->pair, inject->length);
 	}
 	__atomic_store_n(&inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
