@@ -15,7 +15,12 @@
 
 #define VDP_NIC_MAX_PAIRS 128u
 
-#define VDP_NIC_MAX_SIZES 16u /* of generated frames */
+#define VDP_NIC_MAX_SIZES   16u      /* of generated frames */
+#define VDP_LINK_RING_BYTES 0x81000u /* of one direction of one pair on a wire between two NICs */
+/* The receive ring of a packet socket */
+#define VDP_PACKET_FRAME  2048u
+#define VDP_PACKET_BLOCK  65536u
+#define VDP_PACKET_BLOCKS 16u
 
 enum vdp_port {
 	VDP_PORT_ECHO,
@@ -67,9 +72,13 @@ struct vdp_queue_stats {
 	uint64_t kicks;   /* wake-ups by the doorbell */
 	uint64_t calls;   /* notifications sent */
 	uint64_t calls_suppressed;
-	uint64_t indirect;   /* chains with an indirect table */
-	uint64_t errors;     /* ring or buffer errors: each stops the NIC */
-	uint64_t page_kicks; /* wake-ups by a store to the doorbell page; several stores may be one */
+	uint64_t indirect;    /* chains with an indirect table */
+	uint64_t errors;      /* ring or buffer errors: each stops the NIC */
+	uint64_t page_kicks;  /* wake-ups by a store to the doorbell page; several stores may be one */
+	uint64_t bad_headers; /* frames from the driver dropped for their virtio header (5.1.6.2) */
+	uint64_t filtered;    /* frames from the wire that the driver's filters stopped */
+	uint64_t mended; /* frames whose checksum or segments we made, because the driver does not take the
+			    offload */
 };
 
 struct vdp_worker_stats {
@@ -148,7 +157,6 @@ int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32
  * [paused] LINK: the wire to the other NIC. side 0 or 1: we transmit into ring 2p + side of shared memory and
  * receive from the other. wake and peer_wake: eventfds, one for each pair. All borrowed until detach.
  */
-#define VDP_LINK_RING_BYTES 0x81000u
 int vdp_nic_link_attach(
     struct vdp_nic *nic, void *memory, uint32_t side, const int32_t *wake, const int32_t *peer_wake);
 void vdp_nic_link_detach(struct vdp_nic *nic);

@@ -48,6 +48,7 @@ struct vdp_port_ops {
 	/* Features are in force; may be NULL. */
 	void (*negotiated)(struct vdp_nic *nic);
 	bool generates; /* has work of its own: see next_ns and rx_starved */
+	bool captures;  /* send is what captures frames */
 };
 
 extern const struct vdp_port_ops *const vdp_ports[];
@@ -60,6 +61,8 @@ struct vdp_inject {
 };
 
 enum vdp_inject_state { VDP_INJECT_FREE, VDP_INJECT_FILLING, VDP_INJECT_FULL };
+
+struct vdp_capture;
 
 struct vdp_nic {
 	/* The worker's, and control's while paused. */
@@ -105,6 +108,20 @@ void vdp_nic_wake(struct vdp_nic *nic);
 /* Wake the worker at each signal of fd. Edge-triggered: it is never read, so nobody can make us block on it.
  */
 int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
+/* By hand: with a duplicate in other hands, close alone would leave it in the set. */
+void vdp_nic_unwatch(struct vdp_nic *nic, int fd);
+
+/*
+ * receive.c: frames from the wire, for the driver. All ports come through here.
+ *
+ * The pair is the one whose receive queue they go to, unless the driver set up another steering. Frames that
+ * the driver's filters stop, or for which there is no buffer, are dropped and counted. What their headers ask
+ * for and the driver does not take, is done here. Of a table without headers (nic->net->headers) the headers
+ * are not looked at. Returns how many were received; the pair's receive queue is to be flushed by the caller.
+ */
+uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+/* The same with the one frame in scratch->src from [1] on, and its header in scratch->frame. */
+uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
 
 static inline uint32_t *vdp_nic_page(const struct vdp_nic *nic, uint32_t queue)
 {

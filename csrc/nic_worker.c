@@ -29,6 +29,11 @@ int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue)
 	return epoll_ctl(nic->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+void vdp_nic_unwatch(struct vdp_nic *nic, int fd)
+{
+	epoll_ctl(nic->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 /* The first error stops all queues; the register model learns of it and says DEVICE_NEEDS_RESET. */
 static void worker_report(struct vdp_nic *nic)
 {
@@ -51,6 +56,7 @@ static void worker_inject(struct vdp_nic *nic)
 		return;
 	if (nic->port->inject && inject->pair < nic->active_pairs) {
 		nic->scratch->src[1] = (struct vdp_piece){.addr = inject->frame, .length = inject->length};
+		nic->scratch->frame = (struct vdp_net_hdr){0};
 		nic->port->inject(nic, nic->pairs + inject->pair, inject->length);
 	}
 	__atomic_store_n(&inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
@@ -82,6 +88,8 @@ static void worker_mind_kicks(struct vdp_nic *nic, bool on)
 
 		worker_mind_kick(nic, pair->tx, on);
 		worker_mind_kick(nic, pair->rx, on && pair->rx_starved);
+		if (nic->port->asleep)
+			nic->port->asleep(nic, pair, on);
 	}
 }
 
@@ -115,7 +123,9 @@ static bool worker_has_work(struct vdp_nic *nic, uint64_t now_ns, uint64_t *due_
 	for (uint32_t i = 0; i < nic->active_pairs; i++) {
 		struct vdp_pair *pair = nic->pairs + i;
 
-		if (worker_waiting(nic, pair->tx))
+		if (pair->tx_blocked || worker_waiting(nic, pair->tx))
+			return true;
+		if (nic->port->waiting && nic->port->waiting(nic, pair))
 			return true;
 		if (pair->rx_starved) {
 			if (worker_waiting(nic, pair->rx))

@@ -1,5 +1,7 @@
 #include "port.h"
 
+#include "mend.h"
+
 const struct vdp_port_ops *const vdp_ports[] = {
     [VDP_PORT_ECHO] = &vdp_port_echo,
     [VDP_PORT_DISCARD] = &vdp_port_discard,
@@ -14,31 +16,48 @@ const uint32_t vdp_ports_count = sizeof(vdp_ports) / sizeof(vdp_ports[0]);
 static void port_capture_pieces(
     struct vdp_nic *nic, struct vdp_pair *pair, enum vdp_capture_way way, uint32_t length)
 {
-	vdp_capture_pieces(nic->capture, vdp_port_index(nic, pair), way, nic->scratch->src + 1, length);
+	if (VDP_UNLIKELY(nic->capture && !nic->port->captures))
+		vdp_capture_pieces(nic->capture, vdp_port_index(nic, pair), way, nic->scratch->src + 1, length);
 }
 
-/* The frame at the front of a transmit queue, of any shape, to the receive queue or nowhere. */
-static uint32_t port_move_chain(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_queue *rx)
+static void port_capture(struct vdp_nic *nic, struct vdp_pair *pair, enum vdp_capture_way way,
+    const struct vdp_frame *frames, uint32_t n)
+{
+	if (VDP_UNLIKELY(nic->capture && !nic->port->captures))
+		vdp_capture_frames(nic->capture, vdp_port_index(nic, pair), way, frames, n);
+}
+
+uint32_t vdp_port_deliver(
+    struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n)
+{
+	port_capture(nic, pair, VDP_CAPTURE_RECEIVED, frames, n);
+	return vdp_receive(nic, pair, frames, n);
+}
+
+uint32_t vdp_port_deliver_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length)
+{
+	port_capture_pieces(nic, pair, VDP_CAPTURE_RECEIVED, length);
+	return vdp_receive_pieces(nic, pair, length);
+}
+
+/* The frame at the front of a transmit queue, of any shape, to the pair's driver or nowhere. */
+static uint32_t port_move_chain(struct vdp_nic *nic, struct vdp_pair *pair, bool back)
 {
 	struct vdp_chain chain;
-	uint32_t length;
+	int rc = nic->net->peek_chain(pair->tx, nic->scratch, &chain);
 
-	if (nic->net->peek_chain(pair->tx, nic->scratch, &chain) <= 0)
+	if (rc <= 0)
 		return 0;
-	length = (uint32_t)chain.length - VDP_NET_HDR;
-	if (VDP_UNLIKELY(nic->capture))
-		port_capture_pieces(nic, pair, VDP_CAPTURE_SENT, length);
-	if (rx) {
-		nic->serving = rx->ring.index;
-		if (VDP_UNLIKELY(nic->capture))
-			port_capture_pieces(nic, pair, VDP_CAPTURE_RECEIVED, length);
-		nic->net->deliver_pieces(rx, nic->mergeable, nic->scratch, length);
-	}
+	if (rc == VDP_NET_DROPPED)
+		return 1;
+	port_capture_pieces(nic, pair, VDP_CAPTURE_SENT, chain.frame);
+	if (back)
+		vdp_port_deliver_pieces(nic, pair, chain.frame);
 	nic->net->done_chain(pair->tx, &chain);
 	return 1;
 }
 
-uint32_t vdp_port_move(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_queue *rx)
+uint32_t vdp_port_move(struct vdp_nic *nic, struct vdp_pair *pair, bool back)
 {
 	struct vdp_frame frames[VDP_BURST];
 	struct vdp_queue *tx = pair->tx;
@@ -47,24 +66,14 @@ uint32_t vdp_port_move(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_qu
 	nic->serving = tx->ring.index;
 	n = nic->net->peek(tx, frames);
 	if (n == 0)
-		return port_move_chain(nic, pair, rx);
-	if (VDP_UNLIKELY(nic->capture))
-		vdp_capture_frames(nic->capture, vdp_port_index(nic, pair), VDP_CAPTURE_SENT, frames, n);
-	if (rx) {
+		return port_move_chain(nic, pair, back);
+	port_capture(nic, pair, VDP_CAPTURE_SENT, frames, n);
+	if (back) {
 		vdp_port_deliver(nic, pair, frames, n);
 		nic->serving = tx->ring.index;
 	}
 	nic->net->done(tx, frames, n);
 	return n;
-}
-
-uint32_t vdp_port_deliver(
-    struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n)
-{
-	if (VDP_UNLIKELY(nic->capture))
-		vdp_capture_frames(nic->capture, vdp_port_index(nic, pair), VDP_CAPTURE_RECEIVED, frames, n);
-	nic->serving = pair->rx->ring.index;
-	return nic->net->deliver(pair->rx, nic->mergeable, nic->scratch, frames, n);
 }
 
 uint32_t vdp_port_room(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t max)
@@ -80,30 +89,41 @@ uint32_t vdp_port_room(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t max)
 	return room < max ? room : max;
 }
 
+/* The frame at the front, of any shape, to the port. */
+static uint32_t port_transmit_chain(struct vdp_nic *nic, struct vdp_pair *pair)
+{
+	struct vdp_chain chain;
+	int rc = nic->net->peek_chain(pair->tx, nic->scratch, &chain);
+
+	if (rc <= 0)
+		return 0;
+	if (rc == VDP_NET_DROPPED)
+		return 1;
+	pair->tx_blocked = !nic->port->send_pieces(nic, pair, chain.pieces, chain.frame);
+	if (pair->tx_blocked)
+		return 0;
+	port_capture_pieces(nic, pair, VDP_CAPTURE_SENT, chain.frame);
+	nic->net->done_chain(pair->tx, &chain);
+	return 1;
+}
+
 /* A burst of what waits, to the port; returns how much it took. */
 static uint32_t port_transmit(struct vdp_nic *nic, struct vdp_pair *pair)
 {
 	struct vdp_frame frames[VDP_BURST];
-	struct vdp_chain chain;
-	uint32_t n, taken, length;
+	uint32_t n, taken;
 
 	nic->serving = pair->tx->ring.index;
 	n = nic->net->peek(pair->tx, frames);
-	if (n > 0) {
-		taken = nic->port->send(nic, pair, frames, n);
-		pair->tx_blocked = taken < n;
-		if (taken > 0)
-			nic->net->done(pair->tx, frames, taken);
-		return taken;
-	}
-	if (nic->net->peek_chain(pair->tx, nic->scratch, &chain) <= 0)
+	if (n == 0)
+		return port_transmit_chain(nic, pair);
+	taken = nic->port->send(nic, pair, frames, n);
+	pair->tx_blocked = taken < n;
+	if (taken == 0)
 		return 0;
-	length = (uint32_t)chain.length - VDP_NET_HDR;
-	pair->tx_blocked = !nic->port->send_pieces(nic, pair, chain.pieces, length);
-	if (pair->tx_blocked)
-		return 0;
-	nic->net->done_chain(pair->tx, &chain);
-	return 1;
+	port_capture(nic, pair, VDP_CAPTURE_SENT, frames, taken);
+	nic->net->done(pair->tx, frames, taken);
+	return taken;
 }
 
 uint32_t vdp_port_exchange(struct vdp_nic *nic, struct vdp_pair *pair)
@@ -127,6 +147,7 @@ void vdp_port_inject(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length
 {
 	struct vdp_frame frame = {.data = nic->scratch->src[1].addr, .length = length};
 
+	port_capture(nic, pair, VDP_CAPTURE_SENT, &frame, 1);
 	nic->port->send(nic, pair, &frame, 1);
 }
 
@@ -138,6 +159,16 @@ bool vdp_port_iovs(struct vdp_nic *nic, struct iovec iov[VDP_PORT_IOVS], uint32_
 		return false;
 	for (uint32_t i = 0; i < pieces; i++)
 		iov[i + 1] = (struct iovec){piece[i].addr, piece[i].length};
+	return true;
+}
+
+bool vdp_port_finish(const struct vdp_nic *nic, struct vdp_frame *frame)
+{
+	if (nic->net->headers || !vdp_net_hdr_set(&frame->header))
+		return true;
+	if (frame->header.gso_type || !vdp_net_hdr_check(&frame->header, frame->length, VDP_OFFLOAD_CSUM))
+		return false;
+	vdp_mend_checksum((uint8_t *)frame->data, frame->length, &frame->header);
 	return true;
 }
 

@@ -13,15 +13,21 @@
 
 /* Serve a pair with the port's send and receive: the poll of ports that lead out of the NIC. */
 uint32_t vdp_port_exchange(struct vdp_nic *nic, struct vdp_pair *pair);
-/* A burst of what waits in tx, to rx or (NULL) nowhere. */
-uint32_t vdp_port_move(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_queue *rx);
+/* A burst of what waits, back to the driver or nowhere. */
+uint32_t vdp_port_move(struct vdp_nic *nic, struct vdp_pair *pair, bool back);
 /* Give frames to the driver: those without a buffer are dropped and counted. Returns how many it got. */
 uint32_t vdp_port_deliver(
     struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+uint32_t vdp_port_deliver_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
 /* How many frames the driver has room for, at most max; without any it is asked to kick when it has. */
 uint32_t vdp_port_room(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t max);
 /* The frame of an inject, sent out by the port's send. */
 void vdp_port_inject(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
+/*
+ * A frame from outside, in private memory, whose header may ask for work: where the driver takes no headers it
+ * is done here. False: it cannot be.
+ */
+bool vdp_port_finish(const struct vdp_nic *nic, struct vdp_frame *frame);
 /* Allocate bytes of zeroed state for each pair, to pair->port. */
 int vdp_port_init_pairs(struct vdp_nic *nic, size_t bytes);
 void vdp_port_fini_pairs(struct vdp_nic *nic);

@@ -56,7 +56,7 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	    .pairs = conf->pairs ? conf->pairs : 1,
 	    .port = conf->port,
 	    .poll_us = conf->poll_us,
-	    .cpu = -1,
+	    .cpu = -1, .capture_fd = -1, .event_fd = -1,
 	    .generate_size = conf->generate_size,
 	    .generate_pps = conf->generate_pps,
 	    .mac = {0x52, 0x54, 0, 0, 0, 1},
