@@ -36,6 +36,8 @@ struct vdp_taken {
 struct vdp_scratch {
 	struct vdp_net_hdr frame; /* its header; of a table without headers all zero, and ignored */
 	uint8_t header[VDP_NET_HDR_HASH];
+	uint8_t linear[VDP_FRAME_MAX];  /* a frame to be looked at, or worked on */
+	uint8_t segment[VDP_FRAME_MAX]; /* cut from it */
 	struct vdp_piece src[VDP_CHAIN_MAX + 1], dst[VDP_CHAIN_MAX];
 	struct vdp_taken taken[VDP_CHAIN_MAX / VDP_NET_HDR + 1];
 };

@@ -18,6 +18,7 @@
 
 #define NIC_F(bit)        (1ull << (bit))
 #define NIC_F_HASH_REPORT NIC_F(57)
+#define NIC_F_OFFLOADS    (0x7f83ull | NIC_F(54) | NIC_F(55) | NIC_F(56)) /* 0, 1, 7 to 14 */
 
 static uint32_t nic_queues(const struct vdp_nic *nic)
 {
@@ -81,16 +82,14 @@ static const struct {
 
 static void nic_choose_loops(struct vdp_nic *nic)
 {
-	uint32_t host = 0, guest = 0, header = VDP_NET_HDR;
-	bool packed = nic->features & NIC_F_PACKED;
+	bool packed = nic->features & NIC_F_PACKED, hash = nic->features & NIC_F_HASH_REPORT;
+	uint32_t host = 0, guest = 0, header = hash ? VDP_NET_HDR_HASH : VDP_NET_HDR;
 
 	for (size_t i = 0; i < sizeof(nic_offloads) / sizeof(nic_offloads[0]); i++) {
 		host |= nic->features & nic_offloads[i].host ? nic_offloads[i].offloads : 0;
-		guest |= nic->features & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
+		guest |= nic->guest_offloads & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
 	}
-	if (nic->features & NIC_F_HASH_REPORT)
-		header = VDP_NET_HDR_HASH;
-	if (host | guest || header > VDP_NET_HDR)
+	if (nic->features & NIC_F_OFFLOADS || hash)
 		nic->net = packed ? &vdp_net_packed_headers : &vdp_net_split_headers;
 	else
 		nic->net = packed ? &vdp_net_packed : &vdp_net_split;
@@ -101,6 +100,13 @@ static void nic_choose_loops(struct vdp_nic *nic)
 		ring->longest = i % 2 ? header + VDP_FRAME_MAX : UINT32_MAX;
 		ring->offloads = i % 2 ? host : guest;
 	}
+}
+
+static void nic_choose_look(struct vdp_nic *nic)
+{
+	const struct vdp_filter *filter = &nic->filter;
+
+	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types;
 }
 
 static void nic_free(struct vdp_nic *nic)
@@ -240,6 +246,7 @@ void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
 {
 	nic->features = features;
 	nic->mergeable = features & NIC_F_MRG_RXBUF;
+	nic->guest_offloads = features;
 	nic_choose_loops(nic);
 	nic_attach(nic);
 	if (nic->port->negotiated)
@@ -260,6 +267,24 @@ void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs)
 	nic->active_pairs = pairs < nic->conf.pairs ? pairs : nic->conf.pairs;
 }
 
+void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter)
+{
+	nic->filter = *filter;
+	nic_choose_look(nic);
+}
+
+void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss)
+{
+	nic->rss = *rss;
+	nic_choose_look(nic);
+}
+
+void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
+{
+	nic->guest_offloads = nic->features & features;
+	nic_choose_loops(nic);
+}
+
 void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end)
 {
 	nic->log = (struct vdp_dirty){.base = base, .end = end};
@@ -277,6 +302,10 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	}
 	vdp_nic_set_config_call(nic, -1);
 	vdp_nic_set_features(nic, 0);
+	nic->filter = (struct vdp_filter){0};
+	nic->rss = (struct vdp_rss){0};
+	nic->look = false;
+	memset(&nic->steer, 0, sizeof(nic->steer));
 	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
 	for (uint32_t i = 0; i < nic->conf.pairs; i++)
 		nic->pairs[i].sequence = 0;

@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #include "dma.h"
+#include "filter.h"
+#include "rss.h"
 
 #define VDP_NIC_MAX_PAIRS 128u
 
@@ -123,6 +125,15 @@ void vdp_nic_run(struct vdp_nic *nic, bool on);                    /* [paused] D
 void vdp_nic_reset(struct vdp_nic *nic);   /* [paused] all queues off, no fds, no features, error cleared */
 void vdp_nic_refresh(struct vdp_nic *nic); /* [paused] after a change of the DMA map: translate rings again */
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] */
+
+/*
+ * [paused] What the driver says over its control queue; copied. A reset takes all of it away: no filter, no
+ * hash, offloads as negotiated.
+ */
+void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter);
+void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss);
+/* NET_GUEST_* bits that the driver takes from now on. Ref: 5.1.6.5.8 */
+void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features);
 
 /*
  * [paused] Log the pages that packets are written to: bit n of the bitmap in [base, end) is page n of 4 KiB

@@ -6,6 +6,7 @@
 
 #include "net_device.h"
 #include "nic.h"
+#include "steer.h"
 
 #define VDP_NIC_NO_QUEUE UINT32_MAX
 #define VDP_PAGE_QUIET   UINT32_MAX /* in a doorbell page: not rung */
@@ -74,8 +75,13 @@ struct vdp_nic {
 	uint64_t features;
 	uint32_t active_pairs;
 	struct vdp_dirty log;
-	bool running;               /* DRIVER_OK */
-	bool mergeable;             /* receive buffers */
+	bool running;            /* DRIVER_OK */
+	bool mergeable;          /* receive buffers */
+	bool look;               /* at each frame from the wire: filter or rss asks for it */
+	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
+	struct vdp_filter filter;
+	struct vdp_rss rss;
+	struct vdp_steer steer;
 	struct vdp_nic_error error; /* as the worker found it */
 	volatile uint32_t serving;  /* the queue whose memory is being touched, for SIGBUS */
 	struct vdp_scratch *scratch;
@@ -117,7 +123,8 @@ void vdp_nic_unwatch(struct vdp_nic *nic, int fd);
  * The pair is the one whose receive queue they go to, unless the driver set up another steering. Frames that
  * the driver's filters stop, or for which there is no buffer, are dropped and counted. What their headers ask
  * for and the driver does not take, is done here. Of a table without headers (nic->net->headers) the headers
- * are not looked at. Returns how many were received; the pair's receive queue is to be flushed by the caller.
+ * are not looked at. Returns how many were received; the pair's receive queue is to be flushed by the caller
+ * (others, that steering chose, were).
  */
 uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
 /* The same with the one frame in scratch->src from [1] on, and its header in scratch->frame. */

@@ -164,9 +164,13 @@ bool vdp_port_iovs(struct vdp_nic *nic, struct iovec iov[VDP_PORT_IOVS], uint32_
 
 bool vdp_port_finish(const struct vdp_nic *nic, struct vdp_frame *frame)
 {
-	if (nic->net->headers || !vdp_net_hdr_set(&frame->header))
+	if (VDP_LIKELY(!vdp_net_hdr_set(&frame->header)))
 		return true;
-	if (frame->header.gso_type || !vdp_net_hdr_check(&frame->header, frame->length, VDP_OFFLOAD_CSUM))
+	if (!vdp_net_hdr_check(&frame->header, frame->length, UINT32_MAX))
+		return false;
+	if (nic->net->headers)
+		return true; /* vdp_receive knows what the driver takes */
+	if (frame->header.gso_type)
 		return false;
 	vdp_mend_checksum((uint8_t *)frame->data, frame->length, &frame->header);
 	return true;

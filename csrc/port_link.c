@@ -202,14 +202,6 @@ static bool link_send_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_
 
 /* Receiving */
 
-/* Another process wrote the header. */
-static bool link_finish(const struct vdp_nic *nic, struct vdp_frame *frame)
-{
-	if (!vdp_net_hdr_set(&frame->header))
-		return true;
-	return vdp_net_hdr_check(&frame->header, frame->length, UINT32_MAX) && vdp_port_finish(nic, frame);
-}
-
 /* Up to max frames from the tail on; *dropped counts those that make no sense to this driver. */
 static uint32_t link_take(
     struct vdp_nic *nic, struct link *link, struct vdp_frame *frames, uint32_t max, uint32_t *dropped)
@@ -231,7 +223,7 @@ static uint32_t link_take(
 		}
 		frames[n] = (struct vdp_frame){.data = (const uint8_t *)(record + 1), .length = length};
 		frames[n].header = vdp_net_hdr_unpack(record->header);
-		if (link_finish(nic, frames + n))
+		if (vdp_port_finish(nic, frames + n))
 			n++;
 		else
 			++*dropped;

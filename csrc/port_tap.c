@@ -44,7 +44,7 @@ static void tap_negotiated(struct vdp_nic *nic)
 	unsigned long wanted = 0;
 
 	for (size_t i = 0; i < sizeof(offloads) / sizeof(offloads[0]); i++)
-		wanted |= nic->features & offloads[i].feature ? offloads[i].tun : 0;
+		wanted |= nic->guest_offloads & offloads[i].feature ? offloads[i].tun : 0;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
 		struct tap *tap = nic->pairs[i].port;
 
@@ -150,6 +150,10 @@ static uint32_t tap_receive(struct vdp_nic *nic, struct vdp_pair *pair)
 		if (frames[n].length == 0)
 			break;
 		used += (frames[n].length + 63) & ~63u;
+		if (!vdp_port_finish(nic, frames + n)) {
+			vdp_port_dropped(pair->rx, 1);
+			n--;
+		}
 	}
 	return n ? vdp_port_deliver(nic, pair, frames, n) : 0;
 }
