@@ -200,8 +200,8 @@ static int capture_begin(struct vdp_capture *capture)
 	text_word(&text, BLOCK_SECTION);
 	text_word(&text, 0);
 	text_word(&text, BYTE_ORDER_MAGIC);
-	text_word(&text, 1);                                       /* version 1.0 */
-	text_add(&text, (const uint64_t[]){UINT64_MAX}, 8);        /* of unknown length */
+	text_word(&text, 1);                                /* version 1.0 */
+	text_add(&text, (const uint64_t[]){UINT64_MAX}, 8); /* of unknown length */
 	text_option(&text, OPTION_USERAPPL, name, sizeof(name) - 1);
 	rc = text_write(&text, capture);
 	for (uint32_t i = 0; i < capture->pairs && rc == 0; i++) {

@@ -1,8 +1,8 @@
 /*
  * Frames of a NIC into a pcapng file: an interface for each queue pair, nanoseconds, direction and queue.
  *
- * Each pair has a ring of ready-made blocks that its worker fills and one thread writes out: a slow disk never
- * stops a worker. A full disk ends the capture, not the traffic.
+ * Each pair has a ring of ready-made blocks that its worker fills and one thread writes out: a slow disk
+ * never stops a worker. A full disk ends the capture, not the traffic.
  */
 #ifndef VDP_CAPTURE_H
 #define VDP_CAPTURE_H

@@ -283,6 +283,8 @@ void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
 {
 	nic->guest_offloads = nic->features & features;
 	nic_choose_loops(nic);
+	if (nic->port->negotiated)
+		nic->port->negotiated(nic);
 }
 
 void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end)

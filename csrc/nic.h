@@ -51,7 +51,8 @@ struct vdp_nic_conf {
 	 */
 	const int32_t *port_fds;
 	int32_t capture_fd;
-	int32_t event_fd; /* eventfd, signalled when vdp_nic_port_error or vdp_nic_capture_error change; or -1 */
+	int32_t
+	    event_fd; /* eventfd, signalled when vdp_nic_port_error or vdp_nic_capture_error change; or -1 */
 	/*
 	 * Doorbell pages, or NULL: that of queue q lies q * page_stride bytes behind pages. Whoever can reach
 	 * one rings by a store to its first bytes, which wakes nobody: the worker looks at them instead of

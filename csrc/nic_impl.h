@@ -24,8 +24,8 @@ struct vdp_pair {
 /* What is at the other end of the wire. */
 struct vdp_port_ops {
 	/*
-	 * While the workers are paused; may be NULL. A port that reads fds has them watched: readable wakes the
-	 * worker (once: read until EAGAIN). After a failed init comes fini.
+	 * While the workers are paused; may be NULL. A port that reads fds has them watched: readable wakes
+	 * the worker (once: read until EAGAIN). After a failed init comes fini.
 	 */
 	int (*init)(struct vdp_nic *nic);
 	void (*fini)(struct vdp_nic *nic);
@@ -43,7 +43,8 @@ struct vdp_port_ops {
 	/* Frames from outside to the driver; returns how many. */
 	uint32_t (*receive)(struct vdp_nic *nic, struct vdp_pair *pair);
 
-	/* Of ports that know more than fds tell; may be NULL. The worker goes to sleep, or not; is there work? */
+	/* Of ports that know more than fds tell; may be NULL. The worker goes to sleep, or not; is there
+	 * work? */
 	void (*asleep)(struct vdp_nic *nic, struct vdp_pair *pair, bool asleep);
 	bool (*waiting)(struct vdp_nic *nic, struct vdp_pair *pair);
 	/* Features are in force; may be NULL. */
@@ -86,7 +87,7 @@ struct vdp_nic {
 	volatile uint32_t serving;  /* the queue whose memory is being touched, for SIGBUS */
 	struct vdp_scratch *scratch;
 	struct vdp_capture *capture; /* or NULL */
-	uint64_t idle_since_ns; /* 0: busy until now */
+	uint64_t idle_since_ns;      /* 0: busy until now */
 	struct vdp_worker_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
 
 	/* Between them. */

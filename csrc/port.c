@@ -17,7 +17,8 @@ static void port_capture_pieces(
     struct vdp_nic *nic, struct vdp_pair *pair, enum vdp_capture_way way, uint32_t length)
 {
 	if (VDP_UNLIKELY(nic->capture && !nic->port->captures))
-		vdp_capture_pieces(nic->capture, vdp_port_index(nic, pair), way, nic->scratch->src + 1, length);
+		vdp_capture_pieces(
+		    nic->capture, vdp_port_index(nic, pair), way, nic->scratch->src + 1, length);
 }
 
 static void port_capture(struct vdp_nic *nic, struct vdp_pair *pair, enum vdp_capture_way way,

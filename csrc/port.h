@@ -24,8 +24,8 @@ uint32_t vdp_port_room(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t max)
 /* The frame of an inject, sent out by the port's send. */
 void vdp_port_inject(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
 /*
- * A frame from outside, in private memory, whose header may ask for work: where the driver takes no headers it
- * is done here. False: it cannot be.
+ * A frame from outside, in private memory, whose header may ask for work: where the driver takes no headers
+ * it is done here. False: it cannot be.
  */
 bool vdp_port_finish(const struct vdp_nic *nic, struct vdp_frame *frame);
 /* Allocate bytes of zeroed state for each pair, to pair->port. */

@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <stddef.h>
 
-#include "frame.h"
 #include "port.h"
 
 #define GENERATE_LATE_NS    10000000u /* a generator that is later than this starts its clock anew */
@@ -30,7 +29,7 @@ struct generate_ip {
 static void generate_prepare(const struct vdp_nic *nic, uint8_t *frame, uint32_t size)
 {
 	static const uint8_t rest[8] = {
-	    0x02, 0, 0, 0, 0, 0, VDP_GENERATED_ETHERTYPE >> 8, VDP_GENERATED_ETHERTYPE & 0xff};
+	    0x02, 0, 0, 0, 0, 0, 0x88, 0xb5}; /* frame.h: VDP_GENERATED_ETHERTYPE */
 
 	for (uint32_t i = 0; i < size; i++)
 		frame[i] = (uint8_t)i;
@@ -87,7 +86,8 @@ static uint16_t generate_sum(const struct generate_ip *ip)
 /* Flows differ in address and port of both ends, so that each kind of hash tells them apart. */
 static void generate_flow(uint8_t *frame, uint32_t size, uint32_t flow, uint64_t sequence)
 {
-	uint16_t length = (uint16_t)(size - GENERATE_AT), port = (uint16_t)(GENERATE_PORT + flow % GENERATE_PORTS);
+	uint16_t length = (uint16_t)(size - GENERATE_AT),
+		 port = (uint16_t)(GENERATE_PORT + flow % GENERATE_PORTS);
 	struct generate_ip ip = {
 	    .version = 0x45,
 	    .length = htons(length),

@@ -1,5 +1,6 @@
 /*
- * Two NICs on one wire: each transmits into a ring in memory that both share, out of which the other receives.
+ * Two NICs on one wire: each transmits into a ring in memory that both share, out of which the other
+ * receives.
  *
  * One copy in and one out. A ring that is full stops the sender; for how long depends on who is to blame: a
  * receiver without buffers loses the frames at once, as on any wire; one that does not move at all, after
@@ -19,8 +20,8 @@ _Static_assert((LINK_DATA & (LINK_DATA - 1)) == 0, "positions wrap by a mask");
 struct link_ring {
 	uint32_t head __attribute__((aligned(VDP_CACHE_LINE))); /* the sender's */
 	uint32_t tail __attribute__((aligned(VDP_CACHE_LINE))); /* the receiver's, and the rest, too */
-	uint32_t asleep;  /* wants to be woken */
-	uint32_t starved; /* its driver offers no buffers */
+	uint32_t asleep;                                        /* wants to be woken */
+	uint32_t starved;                                       /* its driver offers no buffers */
 	uint8_t data[LINK_DATA] __attribute__((aligned(LINK_HEAD)));
 };
 
@@ -112,7 +113,8 @@ static struct link_record *link_room(struct link *link, uint32_t length, bool *l
 {
 	uint32_t need = LINK_ALIGN + ((length + LINK_ALIGN - 1) & ~(LINK_ALIGN - 1));
 	uint32_t tail = __atomic_load_n(&link->out->tail, __ATOMIC_ACQUIRE);
-	uint32_t at = link->head & (LINK_DATA - 1), to_end = LINK_DATA - at, skip = to_end < need ? to_end : 0;
+	uint32_t at = link->head & (LINK_DATA - 1), to_end = LINK_DATA - at,
+		 skip = to_end < need ? to_end : 0;
 	struct link_record *record = (struct link_record *)(link->out->data + at);
 
 	if (link->head - tail + skip + need > LINK_DATA) {

@@ -9,11 +9,11 @@
 
 #include "port.h"
 
-#define PACKET_HDR    10u /* virtio_net_hdr, as packet sockets speak it */
-#define PACKET_SLOTS  (VDP_PACKET_BLOCK / VDP_PACKET_FRAME * VDP_PACKET_BLOCKS)
-#define PACKET_ARENA  0x40000u
-#define PACKET_MAC    12u /* bytes before a VLAN tag */
-#define PACKET_TAG    4u
+#define PACKET_HDR   10u /* virtio_net_hdr, as packet sockets speak it */
+#define PACKET_SLOTS (VDP_PACKET_BLOCK / VDP_PACKET_FRAME * VDP_PACKET_BLOCKS)
+#define PACKET_ARENA 0x40000u
+#define PACKET_MAC   12u /* bytes before a VLAN tag */
+#define PACKET_TAG   4u
 
 struct packet {
 	int fd;
@@ -168,8 +168,8 @@ static void packet_put_tag(struct packet *packet, const struct tpacket2_hdr *slo
 }
 
 /* The frame of a slot; false: it cannot be had. */
-static bool packet_take(struct vdp_nic *nic, struct packet *packet, const struct tpacket2_hdr *slot,
-    struct vdp_frame *frame)
+static bool packet_take(
+    struct vdp_nic *nic, struct packet *packet, const struct tpacket2_hdr *slot, struct vdp_frame *frame)
 {
 	const uint8_t *data = (const uint8_t *)slot + slot->tp_mac;
 	uint8_t header[PACKET_HDR];

@@ -1,4 +1,5 @@
-/* What is transmitted is written to the capture, all of it: a full ring stops the driver, a full disk does not. */
+/* What is transmitted is written to the capture, all of it: a full ring stops the driver, a full disk does
+ * not. */
 #include "port.h"
 
 static uint32_t pcap_send(

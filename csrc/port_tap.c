@@ -4,7 +4,7 @@
 
 #include "port.h"
 
-#define TAP_ARENA 0x40000u /* bytes of frames that are read before the driver gets them */
+#define TAP_ARENA  0x40000u /* bytes of frames that are read before the driver gets them */
 #define TAP_F(bit) (1ull << (bit))
 
 struct tap {
@@ -139,21 +139,21 @@ static uint32_t tap_receive(struct vdp_nic *nic, struct vdp_pair *pair)
 {
 	struct vdp_frame frames[VDP_BURST];
 	struct tap *tap = pair->port;
-	uint32_t room, used = 0, n;
+	uint32_t room, used = 0, n = 0;
 
 	if (tap->gone)
 		return 0;
 	room = vdp_port_room(nic, pair, VDP_BURST);
-	for (n = 0; n < room && TAP_ARENA - used >= VDP_FRAME_MAX; n++) {
+	while (n < room && TAP_ARENA - used >= VDP_FRAME_MAX) {
 		frames[n] = (struct vdp_frame){.data = tap->arena + used};
 		frames[n].length = tap_read(nic, tap, tap->arena + used, &frames[n].header);
 		if (frames[n].length == 0)
 			break;
 		used += (frames[n].length + 63) & ~63u;
-		if (!vdp_port_finish(nic, frames + n)) {
+		if (vdp_port_finish(nic, frames + n))
+			n++;
+		else
 			vdp_port_dropped(pair->rx, 1);
-			n--;
-		}
 	}
 	return n ? vdp_port_deliver(nic, pair, frames, n) : 0;
 }

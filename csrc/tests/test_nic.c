@@ -111,7 +111,12 @@ static void test_refuses(void)
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
 	nic = (struct vdp_nic_conf){.pairs = 1, .port = 99, .cpu = -1, .capture_fd = -1, .event_fd = -1};
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
-	nic = (struct vdp_nic_conf){.pairs = 1, .port = VDP_PORT_GENERATE, .generate_size = 59, .cpu = -1, .capture_fd = -1, .event_fd = -1};
+	nic = (struct vdp_nic_conf){.pairs = 1,
+	    .port = VDP_PORT_GENERATE,
+	    .generate_size = 59,
+	    .cpu = -1,
+	    .capture_fd = -1,
+	    .event_fd = -1};
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
 	nic = (struct vdp_nic_conf){.pairs = 1, .cpu = 4000, .capture_fd = -1, .event_fd = -1};
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);

@@ -21,6 +21,8 @@ from .irq import NONE
 from .options import SoftOptions
 from .state import Queue
 from .stats import QueueStats, WorkerStats, as_dict
+from .wire import Wire
+from .wire_link import Peer
 
 PAUSE_MS = 5000  # a worker polls for microseconds; this only ends a hang
 _LOW_64 = (1 << 64) - 1
@@ -43,28 +45,41 @@ class Engine:
 
     def __init__(self, name: str, options: SoftOptions, lock: RLock) -> None:
         self.name = name
+        self.wire = Wire(options, name)
         self.queues = 2 * options.queues
         self._lock = lock
         self._kicks: dict[int, int] = {}
         self._calls: dict[int, int] = {}
         self._config_call = NONE
         self.dma: Any = ffi.NULL  # struct vdp_dma *, the domain's
-        conf = ffi.new("struct vdp_nic_conf *")
-        conf.pairs, conf.port = options.queues, int(options.port)
-        conf.poll_us, conf.cpu = options.poll_us, options.cpu
-        conf.generate_size, conf.generate_pps = options.frame, options.pps
-        conf.mac = list(options.mac)
         self._pages = make_doorbell_pages(self.queues) if options.notifier else None
-        if self._pages:
-            conf.pages, conf.page_stride = ffi.cast("void *", self._pages.address), PAGE
+        conf, ports = self._conf(options)
         box = ffi.new("struct vdp_nic **")
         try:
             check(lib.vdp_nic_init(box, conf), "cannot start the worker", device=name)
         except BaseException:
-            self._close_pages()
+            self._close_parts()
             raise
+        del ports  # C has read them
         self._nic = box[0]
         lib.vdp_nic_resume(self._nic)  # it was born paused; without vdp_nic_run it does nothing
+
+    def _conf(self, options: SoftOptions) -> tuple[Any, Any]:
+        """``struct vdp_nic_conf *``, and what it points to."""
+        conf = ffi.new("struct vdp_nic_conf *")
+        conf.pairs, conf.port = options.queues, int(options.port)
+        conf.poll_us, conf.cpu = options.poll_us, options.cpu
+        conf.generate_size = max(options.sizes, default=options.frame)
+        conf.generate_mix, conf.generate_sizes[0 : len(options.sizes)] = len(options.sizes), list(options.sizes)
+        conf.generate_flows, conf.generate_pps = options.flows, options.pps
+        conf.mac = list(options.mac)
+        conf.capture_fd, conf.event_fd = self.wire.capture, self.wire.event
+        ports = ffi.new("int32_t[]", self.wire.ports)
+        if self.wire.ports:
+            conf.port_fds = ports
+        if self._pages:
+            conf.pages, conf.page_stride = ffi.cast("void *", self._pages.address), PAGE
+        return conf, ports
 
     def close(self) -> None:
         """Join the worker; harmless twice."""
@@ -72,9 +87,10 @@ class Engine:
             if self._nic is not None:
                 lib.vdp_nic_fini(self._nic)
                 self._nic = None
-            self._close_pages()
+            self._close_parts()
 
-    def _close_pages(self) -> None:
+    def _close_parts(self) -> None:
+        self.wire.close()
         if self._pages:
             self._pages.close()
 
@@ -204,6 +220,32 @@ class Engine:
     def inject(self, pair: int, frame: bytes) -> int:
         """Put a frame on the wire as if a pair had sent it. Returns 0, or -EAGAIN when one is under way."""
         return int(lib.vdp_nic_inject(self.native, pair, frame, len(frame)))
+
+    # The wire
+
+    def link_attach(self, peer: Peer) -> None:
+        """The other side of the wire is there; its memory is used until ``link_detach``."""
+        memory = ffi.cast("void *", peer.memory.address)
+        with self.paused() as nic:
+            rc = lib.vdp_nic_link_attach(nic, memory, peer.side, peer.wake, peer.peer_wake)
+            check(rc, "cannot watch the wire", device=self.name)
+
+    def link_detach(self) -> None:
+        """It left."""
+        with self.paused() as nic:
+            lib.vdp_nic_link_detach(nic)
+
+    def port_error(self) -> int:
+        """errno that keeps the port from moving frames, 0 when it works."""
+        return int(lib.vdp_nic_port_error(self.native))
+
+    def capture_error(self) -> int:
+        """errno that ended the capture, or 0."""
+        return int(lib.vdp_nic_capture_error(self.native))
+
+    def capture_lost(self) -> int:
+        """Frames that are not in the capture."""
+        return int(lib.vdp_nic_capture_lost(self.native))
 
     # Counters
 

@@ -28,7 +28,8 @@ from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
 from .faults import Fault
-from .irq import Vectors, close_fd, take_eventfd
+from .carrier import Carrier
+from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
 from .options import SoftOptions, parse_options
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
@@ -90,10 +91,13 @@ class SoftFunction(PciFunction):
         self._error_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._release_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._engine: Engine | None = None
+        self._carrier: Carrier | None = None
         try:
             self._engine = Engine(self.name, self.options, self.lock)
             self._dma.attach(self._engine)
             self._build(self._engine)
+            if self._engine.wire.event != NONE:
+                self._carrier = Carrier(self.name, self.options, self._engine, self._carrier_changed)
         except BaseException:
             self.close()
             raise
@@ -200,9 +204,12 @@ class SoftFunction(PciFunction):
             if fault:
                 return f"fault={fault.value}"
             error = explain(self.device.error(), self._dma.last_fault())
-            return error or self.device.failed or self.device.state.refusal
+            trouble = self._carrier.trouble() if self._carrier else ""
+            return error or self.device.failed or self.device.state.refusal or trouble
 
     def close(self) -> None:
+        if self._carrier:
+            self._carrier.close()  # outside the lock, which its threads take
         with self.lock:
             if self._closed:
                 return
@@ -233,7 +240,10 @@ class SoftFunction(PciFunction):
         queues = [
             {"queue": i, "kind": ("rx", "tx")[i % 2], **self.queue_stats(i)} for i in range(2 * self.options.queues)
         ]
-        return {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": [self.worker_stats()], "queues": queues}
+        counted = {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": [self.worker_stats()], "queues": queues}
+        if self._running_engine.wire.capture != NONE:
+            counted["capture_lost"] = self._running_engine.capture_lost()
+        return counted
 
     # What a test does to the device
 
@@ -314,6 +324,11 @@ class SoftFunction(PciFunction):
             raise StateError("the function is closed", device=self.name)
 
     # Private
+
+    def _carrier_changed(self, up: bool) -> None:
+        with self.lock:
+            if not self.gone and not self._closed:
+                self.device.set_link(up)
 
     @property
     def _running_engine(self) -> Engine:
