@@ -56,7 +56,7 @@ class Engine:
         conf, ports = self._conf(options)
         box = ffi.new("struct vdp_nic **")
         try:
-            check(lib.vdp_nic_init(box, conf), "cannot start the worker", device=name)
+            check(lib.vdp_nic_init(box, conf), "cannot start the data path", device=name)
         except BaseException:
             self._close_parts()
             raise

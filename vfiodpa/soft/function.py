@@ -23,12 +23,12 @@ from ..registers import Window
 from ..spec.pci import Command
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from . import layout_pci, rules
+from .carrier import Carrier
 from .config_space import ConfigSpace
 from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
 from .faults import Fault
-from .carrier import Carrier
 from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
 from .options import SoftOptions, parse_options

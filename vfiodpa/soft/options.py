@@ -276,13 +276,13 @@ def _choose_port(values: dict[str, Any]) -> None:
     named = [key for key in _NAMED if key in values]
     if len(named) > 1:
         raise UsageError(f"{named[0]}= and {named[1]}= are two ports: a NIC has one")
-    port = values.get("port")
+    port: Port | None = values.get("port")
     if named:
-        if port not in (None, _NAMED[named[0]]):
+        if port is not None and port is not _NAMED[named[0]]:
             raise UsageError(f"port={port.name.lower()} and {named[0]}= are two ports: a NIC has one")
         values["port"] = _NAMED[named[0]]
         values["target"] = values.pop(named[0])
-    elif port in _NAMED.values():
+    elif port is not None and port.name.lower() in _NAMED:
         raise UsageError(f"port={port.name.lower()} wants a name", remedy=f"{port.name.lower()}=NAME")
     if values.get("port") is Port.PCAP and "capture" in values:
         raise UsageError("pcap= captures all there is: it cannot be with capture=")

@@ -86,11 +86,10 @@ class LinkKeeper:
                 self._say(str(error))
                 self._wait(_RETRY_S)
 
-    def _wait(self, seconds: float | None, *sockets: socket.socket) -> list[object]:
+    def _wait(self, seconds: float | None, *sockets: socket.socket) -> list[int | socket.socket]:
         """What is readable; the stop eventfd stays so."""
-        ready: list[object]
-        ready, _, _ = select.select([self._stop, *sockets], [], [], seconds)
-        return ready
+        waiting: list[int | socket.socket] = [self._stop, *sockets]
+        return select.select(waiting, [], [], seconds)[0]
 
     def _say(self, what: str) -> None:
         """Once for each reason."""
@@ -120,7 +119,8 @@ class LinkKeeper:
                 if self._stop in ready:
                     return
                 if guest in ready:
-                    guest = self._gone(guest)
+                    self._gone(guest)
+                    guest = None
                 if listener in ready:
                     guest = self._greet(listener, guest)
         finally:
@@ -133,7 +133,7 @@ class LinkKeeper:
             new.settimeout(_ANSWER_S)
             magic, _, pairs = _HELLO.unpack(_checked(new).recv(_HELLO.size))
             if magic != _MAGIC:
-                raise ConnectionError("a stranger is on the wire")  # noqa: TRY301
+                raise ConnectionError("a stranger is on the wire")
             verdict = Verdict.BUSY if guest else Verdict.PAIRS if pairs != self._pairs else Verdict.WELCOME
             if verdict is Verdict.WELCOME:
                 self._welcome(new)
@@ -220,7 +220,7 @@ def _make_peer(pairs: int) -> Peer:
     events: list[int] = []
     try:
         for _ in range(2 * pairs):
-            events.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+            events.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))  # noqa: PERF401 - see below
     except BaseException:
         memory.close()
         _close(events)

@@ -25,7 +25,7 @@ def open_packet(interface: str, pairs: int, device: str) -> list[int]:
     try:
         index = _index(interface, device)
         for _ in range(pairs):
-            sockets.append(_open(index, interface))
+            sockets.append(_open(index, interface))  # noqa: PERF401 - those before a failure are closed
         if pairs > 1:
             _fan_out(sockets)
     except OSError as error:

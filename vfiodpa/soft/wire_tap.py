@@ -25,7 +25,7 @@ def open_tap(name: str, pairs: int, device: str) -> list[int]:
     fds: list[int] = []
     try:
         for _ in range(pairs):
-            fds.append(_open_queue(name, pairs > 1, device))
+            fds.append(_open_queue(name, pairs > 1, device))  # noqa: PERF401 - those before a failure are closed
     except BaseException:
         for fd in fds:
             os.close(fd)
@@ -76,6 +76,6 @@ def _explain(name: str, multi: bool, device: str, error: OSError) -> VfiodpaErro
         case errno.EINVAL:
             many = "several queues" if multi else "one queue"
             cause = f"{cause}: {name} is no tap, or not one for {many}"
-            return DeviceError(what, device=device, cause=cause, remedy=f"ip link del {name}; {add}")
+            return DeviceError(what, device=device, cause=cause, remedy=f"another name, made by {add}")
         case _:
             return DeviceError(what, device=device, cause=cause)
