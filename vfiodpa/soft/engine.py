@@ -149,6 +149,21 @@ class Engine:
         with self.paused() as nic:
             lib.vdp_nic_set_active_pairs(nic, pairs)
 
+    def set_filter(self, conf: Any) -> None:
+        """Which frames are for the driver: a ``struct vdp_filter *``."""
+        with self.paused() as nic:
+            lib.vdp_nic_set_filter(nic, conf)
+
+    def set_rss(self, conf: Any) -> None:
+        """Hashes and steering: a ``struct vdp_rss *``."""
+        with self.paused() as nic:
+            lib.vdp_nic_set_rss(nic, conf)
+
+    def set_guest_offloads(self, offloads: Feature) -> None:
+        """``NET_GUEST_*`` that the driver takes, of those negotiated."""
+        with self.paused() as nic:
+            lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64)
+
     def set_log(self, base: int, end: int) -> None:
         """Log the pages that are written to in a bitmap at these I/O addresses; ``end`` 0: no longer."""
         with self.paused() as nic:

@@ -20,17 +20,44 @@ from ..spec.ifcvf import MAX_PAIRS as IFCVF_PAIRS
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
 from .faults import Fault
+from .settings import GUEST_OFFLOADS
 
 PREFIX = "soft"
 MAX_PAIRS = 128
+MAX_SPEED = 0x7FFF_FFFF  # Mbit/s
 MAX_VECTORS = 2048  # PCI 3.0, 6.8.2
 NEVER_SLEEP = 0xFFFF_FFFF
 FRAME = (60, 65535)  # bytes of a generated frame
 MAX_SIZES = 16  # VDP_NIC_MAX_SIZES in csrc/nic.h
 MAX_LINK_PAIRS = 64  # wire_link.py
 
-# What goes over the control queue. Filters are kept, not applied: receive filtering is best effort (5.1.6.5.1).
-CONTROL = Feature.NET_CTRL_VQ | Feature.NET_CTRL_RX | Feature.NET_CTRL_MAC_ADDR | Feature.NET_MQ
+# What goes over the control queue.
+CONTROL = (
+    Feature.NET_CTRL_VQ
+    | Feature.NET_CTRL_RX
+    | Feature.NET_CTRL_RX_EXTRA
+    | Feature.NET_CTRL_VLAN
+    | Feature.NET_CTRL_MAC_ADDR
+    | Feature.NET_CTRL_GUEST_OFFLOADS
+    | Feature.NET_GUEST_ANNOUNCE
+    | Feature.NET_MQ
+    | Feature.NET_RSS
+    | Feature.NET_HASH_REPORT
+    | Feature.NET_NOTF_COAL
+    | Feature.NET_VQ_NOTF_COAL
+    | Feature.NET_DEVICE_STATS
+)
+
+# What headers of frames ask for. Of ports that do not carry them, the NIC does it itself.
+OFFLOADS = (
+    Feature.NET_CSUM
+    | Feature.NET_HOST_TSO4
+    | Feature.NET_HOST_TSO6
+    | Feature.NET_HOST_ECN
+    | Feature.NET_HOST_UFO
+    | Feature.NET_HOST_USO
+    | GUEST_OFFLOADS
+)
 
 # What the device can offer; ``off=`` takes some away.
 OFFERED = (
@@ -47,6 +74,8 @@ OFFERED = (
     | Feature.IN_ORDER
     | Feature.NOTIFICATION_DATA
     | Feature.RING_RESET
+    | Feature.NET_SPEED_DUPLEX
+    | OFFLOADS
     | CONTROL
 )
 
@@ -96,6 +125,7 @@ class SoftOptions:
     capture: str = ""  # pcapng file of all that goes over the wire
     mac: bytes = field(default_factory=fresh_mac)
     mtu: int = 1500
+    speed: int = 10_000  # Mbit/s
     queues: int = 1  # receive/transmit pairs
     size: int = 1024  # largest queue size
     poll_us: int = 50
@@ -131,11 +161,21 @@ class SoftOptions:
         """The features offered to the driver."""
         off = self.off
         if self.model is Model.IFCVF:
-            off |= CONTROL | Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER | Feature.NOTIFICATION_DATA
+            off |= (
+                CONTROL
+                | OFFLOADS
+                | Feature.NET_SPEED_DUPLEX
+                | Feature.RING_RESET
+                | Feature.RING_PACKED
+                | Feature.IN_ORDER
+                | Feature.NOTIFICATION_DATA
+            )
         if not self.reset:
             off |= Feature.RING_RESET
         if self.queues == 1:
             off |= Feature.NET_MQ
+        if off & Feature.NET_CTRL_VQ:
+            off |= CONTROL  # also what the specification lets stand without a control queue
         return closed(OFFERED & ~off)
 
 
@@ -226,6 +266,7 @@ _KEYS = {
     "capture":     _Key(_path, "a file"),
     "mac":         _Key(_mac, "a unicast address such as 52:54:00:00:00:01"),
     "mtu":         _Key(_number(MIN_MTU, MAX_MTU), f"{MIN_MTU} to {MAX_MTU}"),
+    "speed":       _Key(_number(0, MAX_SPEED), f"Mbit/s up to {MAX_SPEED}"),
     "queues":      _Key(_number(1, MAX_PAIRS), f"1 to {MAX_PAIRS} queue pairs"),
     "size":        _Key(_size, f"a power of two up to {MAX_QUEUE_SIZE}"),
     "poll":        _Key(_poll, "microseconds up to 1000000, or busy", "poll_us"),
