@@ -4,10 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-#include "guard.h"
 #include "nic_impl.h"
 
 #define NIC_F_MRG_RXBUF     (1ull << 15)
@@ -81,10 +79,8 @@ static void nic_free(struct vdp_nic *nic)
 		if (nic->queues[i].doorbell_fd >= 0)
 			close(nic->queues[i].doorbell_fd);
 	}
-	pthread_cond_destroy(&nic->changed);
 	pthread_mutex_destroy(&nic->lock);
 	free(nic->generated);
-	free(nic->scratch);
 	free(nic->inject);
 	free(nic->pairs);
 	free(nic);
@@ -92,23 +88,15 @@ static void nic_free(struct vdp_nic *nic)
 
 static int nic_init_parts(struct vdp_nic *nic)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&nic->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&nic->changed, &attr);
-	pthread_condattr_destroy(&attr);
 	nic->config_call_fd = -1;
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
 	nic->net = &vdp_net_split;
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
-	nic->scratch = malloc(sizeof(*nic->scratch));
-	nic->inject = calloc(1, sizeof(*nic->inject));
 	for (uint32_t i = 0; i < nic_queues(nic); i++)
 		nic_init_queue(nic, i);
-	if (!nic->pairs || !nic->scratch || !nic->inject)
+	if (!nic->pairs)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
 		nic->pairs[i].rx = nic->queues + 2 * i;
@@ -125,9 +113,6 @@ int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
 
 	if (!nic_conf_valid(conf))
 		return -EINVAL;
-	rc = vdp_guard_install();
-	if (rc < 0)
-		return rc;
 	size = sizeof(*nic) + conf->pairs * 2 * sizeof(nic->queues[0]);
 	nic = aligned_alloc(VDP_CACHE_LINE, size);
 	if (!nic)
@@ -222,7 +207,8 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
 	for (uint32_t i = 0; i < nic->conf.pairs; i++)
 		nic->pairs[i].sequence = 0;
-	__atomic_store_n(&nic->inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
+	if (nic->inject)
+		__atomic_store_n(&nic->inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
 	nic->error = (struct vdp_nic_error){0};
 	pthread_mutex_lock(&nic->lock);
 	nic->reported = nic->error;
@@ -270,8 +256,7 @@ int vdp_nic_set_kick(struct vdp_nic *nic, uint32_t index, int fd)
 	if (!queue)
 		return -EINVAL;
 	if (queue->kick_fd >= 0) {
-		/* By hand: with a duplicate in the guest's hands, close alone would leave it in the set. */
-		epoll_ctl(nic->epoll_fd, EPOLL_CTL_DEL, queue->kick_fd, NULL);
+		vdp_nic_unwatch(nic, queue->kick_fd);
 		close(queue->kick_fd);
 		queue->kick_fd = -1;
 	}
@@ -338,13 +323,25 @@ int vdp_nic_kick(struct vdp_nic *nic, uint32_t index)
 	return 0;
 }
 
+static struct vdp_inject *nic_inject_buffer(struct vdp_nic *nic)
+{
+	pthread_mutex_lock(&nic->lock);
+	if (!nic->inject)
+		__atomic_store_n(&nic->inject, calloc(1, sizeof(*nic->inject)), __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&nic->lock);
+	return nic->inject;
+}
+
 int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length)
 {
-	struct vdp_inject *inject = nic->inject;
+	struct vdp_inject *inject;
 	uint32_t state = VDP_INJECT_FREE;
 
 	if (pair >= nic->conf.pairs || length < 14 || length > VDP_FRAME_MAX)
 		return -EINVAL;
+	inject = nic_inject_buffer(nic);
+	if (!inject)
+		return -ENOMEM;
 	if (!__atomic_compare_exchange_n(
 		&inject->state, &state, VDP_INJECT_FILLING, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return -EAGAIN;
@@ -352,7 +349,7 @@ int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32
 	inject->pair = pair;
 	inject->length = length;
 	__atomic_store_n(&inject->state, VDP_INJECT_FULL, __ATOMIC_RELEASE);
-	vdp_nic_wake(nic);
+	vdp_worker_call(nic->worker, VDP_WORKER_INJECT);
 	return 0;
 }
 
@@ -363,7 +360,7 @@ const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uin
 
 const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic)
 {
-	return &nic->stats;
+	return &nic->worker->stats;
 }
 
 void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret)

@@ -62,6 +62,7 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	    .mac = {0x52, 0x54, 0, 0, 0, 1},
 	    .pages = conf->pages,
 	    .page_stride = RIG_PAGE,
+	    .pair_stride = 2 * RIG_PAGE,
 	};
 
 	memset(rig, 0, sizeof(*rig));

@@ -56,7 +56,7 @@ class Engine:
         conf.mac = list(options.mac)
         self._pages = make_doorbell_pages(self.queues) if options.notifier else None
         if self._pages:
-            conf.pages, conf.page_stride = ffi.cast("void *", self._pages.address), PAGE
+            conf.pages, conf.page_stride, conf.pair_stride = ffi.cast("void *", self._pages.address), PAGE, 2 * PAGE
         box = ffi.new("struct vdp_nic **")
         try:
             check(lib.vdp_nic_init(box, conf), "cannot start the worker", device=name)
