@@ -1,4 +1,4 @@
-#include "capture.h"
+#include "capture_frames.h"
 
 #include <errno.h>
 #include <poll.h>

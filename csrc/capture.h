@@ -7,10 +7,8 @@
 #ifndef VDP_CAPTURE_H
 #define VDP_CAPTURE_H
 
-#include "net_device.h"
-
-/* As seen by the driver; the values of epb_flags. */
-enum vdp_capture_way { VDP_CAPTURE_RECEIVED = 1, VDP_CAPTURE_SENT = 2 };
+#include <stdbool.h>
+#include <stdint.h>
 
 struct vdp_capture;
 
@@ -21,15 +19,5 @@ void vdp_capture_fini(struct vdp_capture *capture); /* all that was captured is 
 int vdp_capture_error(const struct vdp_capture *capture);
 /* Frames for which the ring had no room, or the disk. */
 uint64_t vdp_capture_lost(const struct vdp_capture *capture, uint32_t pair);
-
-/*
- * By the pair's worker. Returns how many were taken: fewer than n when the ring is full, and then the others
- * count as lost unless the capture is lossless.
- */
-uint32_t vdp_capture_frames(struct vdp_capture *capture, uint32_t pair, enum vdp_capture_way way,
-    const struct vdp_frame *frames, uint32_t n);
-/* The same for one frame in pieces. */
-bool vdp_capture_pieces(struct vdp_capture *capture, uint32_t pair, enum vdp_capture_way way,
-    const struct vdp_piece *pieces, uint32_t length);
 
 #endif

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-#include "capture.h"
-#include "guard.h"
 #include "nic_impl.h"
 
 #define NIC_F_MRG_RXBUF     (1ull << 15)
@@ -45,7 +43,7 @@ static bool nic_conf_valid(const struct vdp_nic_conf *conf)
 {
 	if (conf->pairs == 0 || conf->pairs > VDP_NIC_MAX_PAIRS || conf->port >= vdp_ports_count)
 		return false;
-	if (conf->port == VDP_PORT_PCAP && conf->capture_fd < 0)
+	if (conf->port == VDP_PORT_PCAP && !conf->capture)
 		return false;
 	if ((conf->port == VDP_PORT_TAP || conf->port == VDP_PORT_PACKET) && !conf->port_fds)
 		return false;
@@ -117,9 +115,7 @@ static void nic_free(struct vdp_nic *nic)
 		if (nic->queues[i].doorbell_fd >= 0)
 			close(nic->queues[i].doorbell_fd);
 	}
-	pthread_cond_destroy(&nic->changed);
 	pthread_mutex_destroy(&nic->lock);
-	free(nic->scratch);
 	free(nic->inject);
 	free(nic->pairs);
 	free(nic);
@@ -127,50 +123,21 @@ static void nic_free(struct vdp_nic *nic)
 
 static int nic_init_parts(struct vdp_nic *nic)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&nic->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&nic->changed, &attr);
-	pthread_condattr_destroy(&attr);
 	nic->config_call_fd = -1;
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
-	nic->scratch = malloc(sizeof(*nic->scratch));
-	nic->inject = calloc(1, sizeof(*nic->inject));
 	for (uint32_t i = 0; i < nic_queues(nic); i++)
 		nic_init_queue(nic, i);
 	nic_choose_loops(nic);
-	if (!nic->pairs || !nic->scratch || !nic->inject)
+	if (!nic->pairs)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
 		nic->pairs[i].rx = nic->queues + 2 * i;
 		nic->pairs[i].tx = nic->queues + 2 * i + 1;
 	}
 	return 0;
-}
-
-/* The worker is there, and paused: fds can be watched. */
-static int nic_init_wire(struct vdp_nic *nic)
-{
-	const struct vdp_nic_conf *conf = &nic->conf;
-	int rc = 0;
-
-	if (conf->capture_fd >= 0)
-		rc = vdp_capture_init(
-		    &nic->capture, conf->capture_fd, conf->event_fd, conf->pairs, nic->port->captures);
-	if (rc == 0 && nic->port->init)
-		rc = nic->port->init(nic);
-	return rc;
-}
-
-static void nic_fini_wire(struct vdp_nic *nic)
-{
-	if (nic->port->fini)
-		nic->port->fini(nic);
-	vdp_capture_fini(nic->capture);
 }
 
 int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
@@ -181,15 +148,14 @@ int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
 
 	if (!nic_conf_valid(conf))
 		return -EINVAL;
-	rc = vdp_guard_install();
-	if (rc < 0)
-		return rc;
 	size = sizeof(*nic) + conf->pairs * 2 * sizeof(nic->queues[0]);
 	nic = aligned_alloc(VDP_CACHE_LINE, size);
 	if (!nic)
 		return -ENOMEM;
 	memset(nic, 0, size);
 	nic->conf = *conf;
+	if (nic->conf.pair_step == 0)
+		nic->conf.pair_step = 1;
 	rc = nic_init_parts(nic);
 	if (rc == 0)
 		rc = vdp_nic_start(nic);
@@ -197,7 +163,7 @@ int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
 		nic_free(nic);
 		return rc;
 	}
-	rc = nic_init_wire(nic);
+	rc = nic->port->init ? nic->port->init(nic) : 0;
 	if (rc < 0) {
 		vdp_nic_fini(nic);
 		return rc;
@@ -211,7 +177,8 @@ void vdp_nic_fini(struct vdp_nic *nic)
 	if (!nic)
 		return;
 	vdp_nic_stop(nic);
-	nic_fini_wire(nic);
+	if (nic->port->fini)
+		nic->port->fini(nic);
 	nic_free(nic);
 }
 
@@ -311,7 +278,8 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
 	for (uint32_t i = 0; i < nic->conf.pairs; i++)
 		nic->pairs[i].sequence = 0;
-	__atomic_store_n(&nic->inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
+	if (nic->inject)
+		__atomic_store_n(&nic->inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
 	nic->error = (struct vdp_nic_error){0};
 	pthread_mutex_lock(&nic->lock);
 	nic->reported = nic->error;
@@ -426,13 +394,25 @@ int vdp_nic_kick(struct vdp_nic *nic, uint32_t index)
 	return 0;
 }
 
+static struct vdp_inject *nic_inject_buffer(struct vdp_nic *nic)
+{
+	pthread_mutex_lock(&nic->lock);
+	if (!nic->inject)
+		__atomic_store_n(&nic->inject, calloc(1, sizeof(*nic->inject)), __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&nic->lock);
+	return nic->inject;
+}
+
 int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length)
 {
-	struct vdp_inject *inject = nic->inject;
+	struct vdp_inject *inject;
 	uint32_t state = VDP_INJECT_FREE;
 
 	if (pair >= nic->conf.pairs || length < 14 || length > VDP_FRAME_MAX)
 		return -EINVAL;
+	inject = nic_inject_buffer(nic);
+	if (!inject)
+		return -ENOMEM;
 	if (!__atomic_compare_exchange_n(
 		&inject->state, &state, VDP_INJECT_FILLING, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return -EAGAIN;
@@ -440,7 +420,7 @@ int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32
 	inject->pair = pair;
 	inject->length = length;
 	__atomic_store_n(&inject->state, VDP_INJECT_FULL, __ATOMIC_RELEASE);
-	vdp_nic_wake(nic);
+	vdp_worker_call(nic->worker, VDP_WORKER_INJECT);
 	return 0;
 }
 
@@ -451,7 +431,7 @@ const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uin
 
 const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic)
 {
-	return &nic->stats;
+	return &nic->worker->stats;
 }
 
 void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret)
@@ -466,18 +446,4 @@ void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret)
 int vdp_nic_port_error(const struct vdp_nic *nic)
 {
 	return __atomic_load_n(&nic->port_error, __ATOMIC_ACQUIRE);
-}
-
-int vdp_nic_capture_error(const struct vdp_nic *nic)
-{
-	return nic->capture ? vdp_capture_error(nic->capture) : 0;
-}
-
-uint64_t vdp_nic_capture_lost(const struct vdp_nic *nic)
-{
-	uint64_t lost = 0;
-
-	for (uint32_t i = 0; nic->capture && i < nic->conf.pairs; i++)
-		lost += vdp_capture_lost(nic->capture, i);
-	return lost;
 }

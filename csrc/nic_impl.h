@@ -1,4 +1,4 @@
-/* The inside of the software NIC: control (nic.c), the worker (nic_worker.c) and ports (port.h). */
+/* The inside of the software NIC: control (nic.c), service (nic_worker.c) and ports (port.h). */
 #ifndef VDP_NIC_IMPL_H
 #define VDP_NIC_IMPL_H
 
@@ -7,6 +7,7 @@
 #include "net_device.h"
 #include "nic.h"
 #include "steer.h"
+#include "worker_impl.h"
 
 #define VDP_NIC_NO_QUEUE UINT32_MAX
 #define VDP_PAGE_QUIET   UINT32_MAX /* in a doorbell page: not rung */
@@ -64,7 +65,8 @@ struct vdp_inject {
 
 enum vdp_inject_state { VDP_INJECT_FREE, VDP_INJECT_FILLING, VDP_INJECT_FULL };
 
-struct vdp_capture;
+/* In which of the worker's lists. */
+enum vdp_nic_place { VDP_NIC_ASLEEP, VDP_NIC_POLLED, VDP_NIC_TIMED };
 
 struct vdp_nic {
 	/* The worker's, and control's while paused. */
@@ -83,24 +85,24 @@ struct vdp_nic {
 	struct vdp_filter filter;
 	struct vdp_rss rss;
 	struct vdp_steer steer;
-	struct vdp_nic_error error; /* as the worker found it */
-	volatile uint32_t serving;  /* the queue whose memory is being touched, for SIGBUS */
-	struct vdp_scratch *scratch;
-	struct vdp_capture *capture; /* or NULL */
+	struct vdp_nic_error error;  /* as the worker found it */
+	volatile uint32_t serving;   /* the queue whose memory is being touched, for SIGBUS */
+	struct vdp_scratch *scratch; /* the worker's */
 	uint64_t idle_since_ns;      /* 0: busy until now */
-	struct vdp_worker_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
+	/* Its place in the worker's lists (worker_impl.h), and when to look at it while it sleeps. */
+	uint32_t slot, at;
+	enum vdp_nic_place place;
+	bool fresh;
+	uint64_t due_ns, wake_ns; /* of its own work; of that or the doorbell pages. UINT64_MAX: by events */
+	int config_call_fd;       /* borrowed, or -1 */
 
 	/* Between them. */
-	pthread_t thread;
-	int epoll_fd, wake_fd;
-	uint32_t stop, want_pause; /* atomic */
-	pthread_mutex_t lock;      /* of all below */
-	pthread_cond_t changed;    /* of parked and want_pause */
-	bool parked;
-	struct vdp_nic_error reported;
-	int config_call_fd; /* borrowed, or -1 */
-	int port_error;     /* atomic: errno that the port is down with, or 0 */
-	struct vdp_inject *inject;
+	struct vdp_worker *worker;
+	bool own_worker;
+	pthread_mutex_t lock;          /* of reported, and of what is made when first asked for */
+	struct vdp_nic_error reported; /* the error, for any thread */
+	int port_error;                /* atomic: errno that the port is down with, or 0 */
+	struct vdp_inject *inject;     /* atomic: NULL until the first one */
 
 	/* Control's. */
 	uint32_t pause_depth;
@@ -108,16 +110,16 @@ struct vdp_nic {
 	struct vdp_queue queues[] __attribute__((aligned(VDP_CACHE_LINE)));
 };
 
-/* nic_worker.c */
+/* nic_worker.c, for control: find a worker, which is paused then, and leave it. */
 int vdp_nic_start(struct vdp_nic *nic);
 void vdp_nic_stop(struct vdp_nic *nic);
-void vdp_nic_wake(struct vdp_nic *nic);
-/* Wake the worker at each signal of fd. Edge-triggered: it is never read, so nobody can make us block on it.
+
+/*
+ * Have the worker poll the NIC at each signal of fd (it counts as a kick of that queue, unless that is
+ * VDP_NIC_NO_QUEUE). Edge-triggered: it is never read, so nobody can make us block on it. Take it away before
+ * it is closed: with a duplicate in other hands, close alone would leave it watched.
  */
 int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
-/* By hand: with a duplicate in other hands, close alone would leave it in the set. */
-void vdp_nic_unwatch(struct vdp_nic *nic, int fd);
-
 /*
  * receive.c: frames from the wire, for the driver. All ports come through here.
  *
@@ -131,9 +133,24 @@ uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vd
 /* The same with the one frame in scratch->src from [1] on, and its header in scratch->frame. */
 uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
 
+void vdp_nic_unwatch(struct vdp_nic *nic, int fd);
+
+/* nic_worker.c, for the worker. Poll once; false: it may sleep until its wake_ns. */
+bool vdp_nic_serve(struct vdp_nic *nic);
+void vdp_nic_welcome(struct vdp_nic *nic);              /* before it is polled again */
+bool vdp_nic_due(struct vdp_nic *nic, uint64_t now_ns); /* at wake_ns: is there something to do? */
+void vdp_nic_memory_gone(struct vdp_nic *nic);          /* SIGBUS while it was served */
+
+static inline bool vdp_nic_serves(const struct vdp_nic *nic)
+{
+	return nic->running && nic->error.code == VDP_NIC_OK;
+}
+
 static inline uint32_t *vdp_nic_page(const struct vdp_nic *nic, uint32_t queue)
 {
-	return (uint32_t *)((uint8_t *)nic->conf.pages + (size_t)queue * nic->conf.page_stride);
+	size_t pair = (size_t)(queue / 2) * nic->conf.pair_stride;
+
+	return (uint32_t *)((uint8_t *)nic->conf.pages + pair + (size_t)(queue % 2) * nic->conf.page_stride);
 }
 
 /* May the queue be served? An enabled queue whose ring is gone is an error. */

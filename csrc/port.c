@@ -16,16 +16,16 @@ const uint32_t vdp_ports_count = sizeof(vdp_ports) / sizeof(vdp_ports[0]);
 static void port_capture_pieces(
     struct vdp_nic *nic, struct vdp_pair *pair, enum vdp_capture_way way, uint32_t length)
 {
-	if (VDP_UNLIKELY(nic->capture && !nic->port->captures))
+	if (VDP_UNLIKELY(nic->conf.capture && !nic->port->captures))
 		vdp_capture_pieces(
-		    nic->capture, vdp_port_index(nic, pair), way, nic->scratch->src + 1, length);
+		    nic->conf.capture, vdp_port_index(nic, pair), way, nic->scratch->src + 1, length);
 }
 
 static void port_capture(struct vdp_nic *nic, struct vdp_pair *pair, enum vdp_capture_way way,
     const struct vdp_frame *frames, uint32_t n)
 {
-	if (VDP_UNLIKELY(nic->capture && !nic->port->captures))
-		vdp_capture_frames(nic->capture, vdp_port_index(nic, pair), way, frames, n);
+	if (VDP_UNLIKELY(nic->conf.capture && !nic->port->captures))
+		vdp_capture_frames(nic->conf.capture, vdp_port_index(nic, pair), way, frames, n);
 }
 
 uint32_t vdp_port_deliver(

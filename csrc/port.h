@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-#include "capture.h"
+#include "capture_frames.h"
 #include "nic_impl.h"
 
 #define VDP_PORT_IOVS 256u /* a chain of more pieces is copied together first */
@@ -36,9 +36,10 @@ bool vdp_port_iovs(struct vdp_nic *nic, struct iovec iov[VDP_PORT_IOVS], uint32_
 /* The port works (0) or does not (errno): tells control when that is news. */
 void vdp_port_trouble(struct vdp_nic *nic, int error);
 
+/* Of the pair, as the wire knows it. */
 static inline uint32_t vdp_port_index(const struct vdp_nic *nic, const struct vdp_pair *pair)
 {
-	return (uint32_t)(pair - nic->pairs);
+	return nic->conf.first_pair + (uint32_t)(pair - nic->pairs) * nic->conf.pair_step;
 }
 
 static inline void vdp_port_dropped(struct vdp_queue *queue, uint32_t n)

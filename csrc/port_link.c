@@ -57,17 +57,18 @@ int vdp_nic_link_attach(
 	if (nic->port != &vdp_port_link || side > 1)
 		return -EINVAL;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
+		uint32_t wire = vdp_port_index(nic, nic->pairs + i);
 		struct link *link = nic->pairs[i].port;
-		int rc = vdp_nic_watch(nic, wake[i], VDP_NIC_NO_QUEUE);
+		int rc = vdp_nic_watch(nic, wake[wire], VDP_NIC_NO_QUEUE);
 
 		if (rc < 0) {
 			vdp_nic_link_detach(nic);
 			return rc;
 		}
-		*link = (struct link){.out = rings + 2 * i + side,
-		    .in = rings + 2 * i + !side,
-		    .wake_fd = wake[i],
-		    .peer_fd = peer_wake[i]};
+		*link = (struct link){.out = rings + 2 * wire + side,
+		    .in = rings + 2 * wire + !side,
+		    .wake_fd = wake[wire],
+		    .peer_fd = peer_wake[wire]};
 	}
 	vdp_port_trouble(nic, 0);
 	return 0;

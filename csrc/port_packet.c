@@ -34,7 +34,7 @@ static int packet_init(struct vdp_nic *nic)
 		struct packet *packet = nic->pairs[i].port;
 		void *ring;
 
-		packet->fd = nic->conf.port_fds[i];
+		packet->fd = nic->conf.port_fds[vdp_port_index(nic, nic->pairs + i)];
 		ring = mmap(NULL, (size_t)VDP_PACKET_BLOCK * VDP_PACKET_BLOCKS, PROT_READ | PROT_WRITE,
 		    MAP_SHARED, packet->fd, 0);
 		if (ring == MAP_FAILED)

@@ -5,14 +5,14 @@
 static uint32_t pcap_send(
     struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n)
 {
-	return vdp_capture_frames(nic->capture, vdp_port_index(nic, pair), VDP_CAPTURE_SENT, frames, n);
+	return vdp_capture_frames(nic->conf.capture, vdp_port_index(nic, pair), VDP_CAPTURE_SENT, frames, n);
 }
 
 static bool pcap_send_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t pieces, uint32_t length)
 {
 	(void)pieces;
 	return vdp_capture_pieces(
-	    nic->capture, vdp_port_index(nic, pair), VDP_CAPTURE_SENT, nic->scratch->src + 1, length);
+	    nic->conf.capture, vdp_port_index(nic, pair), VDP_CAPTURE_SENT, nic->scratch->src + 1, length);
 }
 
 static uint32_t pcap_receive(struct vdp_nic *nic, struct vdp_pair *pair)

@@ -22,7 +22,7 @@ static int tap_init(struct vdp_nic *nic)
 	for (uint32_t i = 0; i < nic->conf.pairs && rc == 0; i++) {
 		struct tap *tap = nic->pairs[i].port;
 
-		tap->fd = nic->conf.port_fds[i];
+		tap->fd = nic->conf.port_fds[vdp_port_index(nic, nic->pairs + i)];
 		rc = vdp_nic_watch(nic, tap->fd, VDP_NIC_NO_QUEUE);
 	}
 	return rc;

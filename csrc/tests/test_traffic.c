@@ -180,7 +180,7 @@ static struct vdp_traffic_stats run(struct vdp_traffic_conf conf)
 	conf.pair = &pair;
 	conf.burst = 16;
 	conf.drain_ms = 500;
-	conf.cpu = -1, .capture_fd = -1, .event_fd = -1;
+	conf.cpu = -1;
 	stop_device = false;
 	CHECK_EQ(pthread_create(&thread, NULL, device, NULL), 0);
 	CHECK_EQ(vdp_traffic_init(&traffic, &conf), 0);

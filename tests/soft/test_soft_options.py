@@ -28,7 +28,7 @@ def test_every_key_is_taken() -> None:
         queues=4,
         size=256,
         poll_us=NEVER_SLEEP,
-        cpu=1,
+        cpus=(1,),
         msix=2,
         page_per_vq=True,
         notifier=True,

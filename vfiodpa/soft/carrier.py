@@ -23,7 +23,7 @@ class Carrier:
     def __init__(self, name: str, options: SoftOptions, engine: Engine, changed: Callable[[bool], None]) -> None:
         self._name, self._engine, self._changed = name, engine, changed
         self._port = f"{options.port.name.lower()}={options.target}"
-        self._file = options.target if options.port is Port.PCAP else options.capture
+        self._file = options.captured
         self._quiet = options.port is Port.LINK  # who comes and goes is no trouble
         self._error = self._capture_error = 0
         self._keeper: LinkKeeper | None = None

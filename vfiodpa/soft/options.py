@@ -21,6 +21,7 @@ from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
 from .faults import Fault
 from .settings import GUEST_OFFLOADS
+from .workers import parse_cpus
 
 PREFIX = "soft"
 MAX_PAIRS = 128
@@ -30,6 +31,8 @@ NEVER_SLEEP = 0xFFFF_FFFF
 FRAME = (60, 65535)  # bytes of a generated frame
 MAX_SIZES = 16  # VDP_NIC_MAX_SIZES in csrc/nic.h
 MAX_LINK_PAIRS = 64  # wire_link.py
+ADAPTIVE_US = 50  # polls outlast the pauses of a busy guest, and cost an idle one little
+SHARED = 0
 
 # What goes over the control queue.
 CONTROL = (
@@ -128,8 +131,9 @@ class SoftOptions:
     speed: int = 10_000  # Mbit/s
     queues: int = 1  # receive/transmit pairs
     size: int = 1024  # largest queue size
-    poll_us: int = 50
-    cpu: int = -1  # -1: wherever the scheduler likes
+    poll_us: int = ADAPTIVE_US
+    cpus: tuple[int, ...] = ()  # that its workers are pinned to, in turn; none: wherever the scheduler likes
+    workers: int = 1  # threads of its own; SHARED: one that it shares
     msix: int | None = None  # None: one for each queue and one for configuration changes
     page_per_vq: bool = False
     notifier: bool = False  # doorbell pages that a guest can be given; each queue has its own then
@@ -150,6 +154,15 @@ class SoftOptions:
     def vectors(self) -> int:
         """How many MSI-X vectors the function has."""
         return 1 + 2 * self.queues if self.msix is None else self.msix
+
+    def cpu_of(self, worker: int) -> int:
+        """Where a worker is pinned, or -1."""
+        return self.cpus[worker % len(self.cpus)] if self.cpus else -1
+
+    @property
+    def captured(self) -> str:
+        """The pcapng file that is written, or nothing."""
+        return self.target if self.port is Port.PCAP else self.capture
 
     @property
     def own_pages(self) -> bool:
@@ -172,6 +185,8 @@ class SoftOptions:
             )
         if not self.reset:
             off |= Feature.RING_RESET
+        if self.workers > 1:
+            off |= Feature.NET_RSS  # a worker cannot give a frame to another one's queue
         if self.queues == 1:
             off |= Feature.NET_MQ
         if off & Feature.NET_CTRL_VQ:
@@ -234,7 +249,16 @@ def _size(text: str) -> int:
 
 
 def _poll(text: str) -> int:
-    return NEVER_SLEEP if text == "busy" else _number(0, 1_000_000)(text)
+    words = {"busy": NEVER_SLEEP, "adaptive": ADAPTIVE_US, "sleep": 0}
+    return words[text] if text in words else _number(0, 1_000_000)(text)
+
+
+def _cpus(text: str) -> tuple[int, ...]:
+    return parse_cpus(text, between="+")
+
+
+def _workers(text: str) -> int:
+    return SHARED if text == "shared" else _number(1, MAX_PAIRS)(text)
 
 
 def _features(text: str) -> Feature:
@@ -269,8 +293,10 @@ _KEYS = {
     "speed":       _Key(_number(0, MAX_SPEED), f"Mbit/s up to {MAX_SPEED}"),
     "queues":      _Key(_number(1, MAX_PAIRS), f"1 to {MAX_PAIRS} queue pairs"),
     "size":        _Key(_size, f"a power of two up to {MAX_QUEUE_SIZE}"),
-    "poll":        _Key(_poll, "microseconds up to 1000000, or busy", "poll_us"),
-    "cpu":         _Key(_number(0, 4095), "a CPU number"),
+    "poll":        _Key(_poll, "busy, adaptive, sleep, or microseconds up to 1000000", "poll_us"),
+    "workers":     _Key(_workers, f"1 to {MAX_PAIRS} threads, or shared"),
+    "cpus":        _Key(_cpus, "CPUs such as 2 or 2+3-5"),
+    "cpu":         _Key(_cpus, "the same as cpus", "cpus"),
     "msix":        _Key(_number(0, MAX_VECTORS), f"0 to {MAX_VECTORS} vectors"),
     "page_per_vq": _Key(_switch, _ON_OFF),
     "notifier":    _Key(_switch, _ON_OFF),
@@ -305,6 +331,7 @@ def parse_options(text: str) -> SoftOptions:
     _check_generate(values)
     if values.get("notifier") and values.get("page_per_vq") is False:
         raise UsageError("notifier=on gives each queue a doorbell page: it cannot be with page_per_vq=off")
+    _check_workers(values)
     _check_ifcvf(values)
     return SoftOptions(**values)
 
@@ -338,6 +365,13 @@ def _check_generate(values: dict[str, Any]) -> None:
         raise UsageError("frame= is one size, sizes= are many: it cannot be both")
 
 
+def _check_workers(values: dict[str, Any]) -> None:
+    if values.get("workers", 1) > values.get("queues", 1):
+        raise UsageError("workers= is more than queues=: a pair is served by one worker")
+    if values.get("workers") == SHARED and "cpus" in values:
+        raise UsageError("workers=shared: where those threads run is not for one device to say")
+
+
 def _check_ifcvf(values: dict[str, Any]) -> None:
     if values.get("model") is not Model.IFCVF:
         if "lm" in values:
@@ -356,5 +390,5 @@ def _item(item: str) -> tuple[str, Any]:
         raise UsageError(f"{item!r} is no key=value of the software NIC", cause="keys: " + ", ".join(_KEYS))
     try:
         return key.attribute or name, key.convert(value)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, UsageError) as error:
         raise UsageError(f"{item!r} makes no sense", cause=f"legal: {key.legal}") from error

@@ -35,7 +35,7 @@ class Wire:
             self.ports = open_tap(options.target, options.queues, device)
         elif options.port is Port.PACKET:
             self.ports = open_packet(options.target, options.queues, device)
-        path = options.target if options.port is Port.PCAP else options.capture
+        path = options.captured
         if path:
             self.capture = open_capture(Path(path), device)
         if path or options.port in (Port.TAP, Port.PACKET, Port.LINK):
