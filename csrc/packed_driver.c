@@ -271,7 +271,8 @@ static int pop_one(struct vdp_packed_driver *drv, uint16_t flags, struct vdp_use
 	if (len > chain->writable) {
 		if (flags & VDP_PACKED_WRITE)
 			return fault(drv, VDP_DRIVER_BAD_LENGTH, len);
-		/* Without the flag it is reserved (2.8.6), but QEMU never sets it: a length that can be is one. */
+		/* Without the flag it is reserved (2.8.6), but QEMU never sets it: a length that can be is
+		 * one. */
 		len = 0;
 	}
 	*out = (struct vdp_used){.cookie = chain->cookie, .len = len, .head = id};
