@@ -56,7 +56,7 @@ EXTRA = (Nic(), Nic(twin=True), Nic(hotplug=True, wire=0), Nic(hotplug=True))
 LADDER = Suite(
     name="ladder", arguments=["hwtests/device/test_reset_ladder.py", "--device", "0000:01:00.0", "--peer", PEER]
 )
-MAPS_AND_FRAMES = ("-k", "dma or notifications or frames")
+MAPS_AND_FRAMES = ("-k", "dma or notifications or frames or pairs")
 
 # The same tests by the other way to the IOMMU.
 TYPE1 = Suite(
@@ -67,31 +67,27 @@ TYPE1 = Suite(
     ],
 )
 
+# The first two are what `make hwtest` boots.
 VARIANTS = [
-    # What `make hwtest` boots.
-    Variant(name="both-iommus", machine=Machine(nics=wired()), suites=[suite("device"), TYPE1]),
     Variant(
         name="split",
         machine=Machine(nics=(*wired(), *EXTRA), hugepages=200),
-        suites=[suite("device"), LADDER, suite("vfio", seconds=1200), suite("pci")],
+        suites=[suite("device"), TYPE1, LADDER, suite("vfio", seconds=1200), suite("pci")],
     ),
     Variant(
-        name="packed-39bit",
-        machine=Machine(nics=wired(packed=True, page_per_vq=True, vectors=2), iommu=Iommu.INTEL39),
-        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "addresses or host_notifier", seconds=480)],
-    ),
-    Variant(
-        name="mq-packed",
-        machine=Machine(nics=wired(pairs=2, packed=True)),
-        suites=[suite("device", "-k", "pairs")],
-    ),
-    Variant(
-        name="mq-virtio-iommu",
-        machine=Machine(nics=wired(pairs=2, mtu=1400), iommu=Iommu.VIRTIO, hugepages=200),
+        name="packed",
+        machine=Machine(
+            nics=wired(packed=True, pairs=2, page_per_vq=True, vectors=2), iommu=Iommu.INTEL39, hugepages=200
+        ),
         suites=[
-            suite("device", "-k", "dma or notifications or frames or pairs"),
-            suite("vfio", "-k", "vp_vdpa or pair"),
+            suite("device", *MAPS_AND_FRAMES),
+            suite("vfio", "-k", "addresses or host_notifier or pair or virtio_user", seconds=900),
         ],
+    ),
+    Variant(
+        name="virtio-iommu",
+        machine=Machine(nics=wired(pairs=2, mtu=1400), iommu=Iommu.VIRTIO, hugepages=200),
+        suites=[suite("device", *MAPS_AND_FRAMES), suite("vfio", "-k", "vp_vdpa or pair")],
         kernel=Wanted.FULL,
     ),
     Variant(
