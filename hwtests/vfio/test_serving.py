@@ -161,9 +161,11 @@ def test_a_killed_guest_is_forgotten(server: Server, peer: str) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_hundred_times_opened_served_and_closed(bdf: str, iommu: str, socket_path: Path) -> None:
+def test_a_hundred_times_opened_served_and_closed(bdf: str, socket_path: Path) -> None:
+    """By the better way to the IOMMU; the cycles of test_kernel.py take both."""
+
     def cycle() -> None:
-        with open_nic(bdf, access=Access(iommu)) as nic, nic.serve(socket_path) as service:
+        with open_nic(bdf) as nic, nic.serve(socket_path) as service:
             service.start()
             with VhostUserGuest(socket_path, timeout=PATIENCE) as guest:
                 guest.start()
