@@ -42,7 +42,8 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     """The machines of all selected tests, by variant."""
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     machines: list[Vm] = []
-    variants = [item.callspec.params["variant"] for item in request.session.items if hasattr(item, "callspec")]
+    parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    variants = [found["variant"] for found in parameters if "variant" in found]
     build()  # once, before they all would
     try:
         yield {variant.name: pool.submit(_run, variant, machines) for variant in variants}
