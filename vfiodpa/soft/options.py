@@ -26,6 +26,7 @@ MAX_PAIRS = 128
 MAX_VECTORS = 2048  # PCI 3.0, 6.8.2
 NEVER_SLEEP = 0xFFFF_FFFF
 ADAPTIVE_US = 50  # polls outlast the pauses of a busy guest, and cost an idle one little
+POLL_WORDS = {"busy": NEVER_SLEEP, "adaptive": ADAPTIVE_US, "sleep": 0}
 SHARED = 0
 
 # What goes over the control queue. Filters are kept, not applied: receive filtering is best effort (5.1.6.5.1).
@@ -164,8 +165,7 @@ def _size(text: str) -> int:
 
 
 def _poll(text: str) -> int:
-    words = {"busy": NEVER_SLEEP, "adaptive": ADAPTIVE_US, "sleep": 0}
-    return words[text] if text in words else _number(0, 1_000_000)(text)
+    return POLL_WORDS[text] if text in POLL_WORDS else _number(0, 1_000_000)(text)
 
 
 def _cpus(text: str) -> tuple[int, ...]:
