@@ -71,7 +71,7 @@ def test_default_macs_are_distinct_and_locally_administered() -> None:
         ("soft:model=ifcvf,reset=on", "no RING_RESET"),
         ("soft:model=ifcvf,queues=33", "up to 32 queue pairs"),
         ("soft:fault=none", "no_reset, wedged, no_features_ok"),
-        ("soft:speed=1", "port, mac, mtu"),
+        ("soft:pace=1", "port, mac, mtu"),
         ("soft:port", "port, mac, mtu"),
         ("soft:port=tap", "echo, discard, generate"),
         ("soft:mac=1:2", "52:54:00:00:00:01"),
