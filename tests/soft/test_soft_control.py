@@ -10,10 +10,12 @@ import pytest
 
 from tests.soft.soft_rig import Nic, S, fired
 from vfiodpa._native import lib
+from vfiodpa.errors import Unsupported
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.queue import DriverQueue
 from vfiodpa.memory import Iova
 from vfiodpa.soft import commands
+from vfiodpa.soft.virtio_net import NOTIFY_OFFSET
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_net import Ack, CtrlClass, MacCommand, MqCommand, RxCommand, VlanCommand
 from vfiodpa.spec.virtio_ring import DescFlag, SplitDesc
@@ -208,3 +210,10 @@ def test_readable_behind_writable_is_the_devices_error(make_nic: Make) -> None:
     control.queue.kick(force=True)
     assert control.nic.wait_needs_reset()
     assert "readable after writable" in control.nic.f.diagnose()
+
+
+def test_its_doorbell_cannot_be_bound(make_nic: Make) -> None:
+    nic, fd = make_nic("soft"), os.eventfd(0, os.EFD_NONBLOCK)
+    with pytest.raises(Unsupported, match="register only"):
+        nic.f.ioeventfd(0, NOTIFY_OFFSET + 8, 16, 2, fd)
+    os.close(fd)
