@@ -4,10 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-#include "guard.h"
 #include "nic_impl.h"
 
 #define NIC_F_MRG_RXBUF     (1ull << 15)
@@ -20,8 +18,6 @@
 #define NIC_F_HASH_REPORT NIC_F(57)
 #define NIC_F_OFFLOADS    (0x7f83ull | NIC_F(54) | NIC_F(55) | NIC_F(56)) /* 0, 1, 7 to 14 */
 
-#define NIC_GENERATE_SLOTS_BYTES 2048u /* up to this size, frames are made a burst at a time */
-
 static uint32_t nic_queues(const struct vdp_nic *nic)
 {
 	return nic->conf.pairs * 2;
@@ -32,11 +28,26 @@ static struct vdp_queue *nic_queue(struct vdp_nic *nic, uint32_t queue)
 	return queue < nic_queues(nic) ? nic->queues + queue : NULL;
 }
 
+static bool nic_sizes_valid(const struct vdp_nic_conf *conf)
+{
+	if (conf->generate_size < 60 || conf->generate_size > 65535 || conf->generate_mix > VDP_NIC_MAX_SIZES)
+		return false;
+	for (uint32_t i = 0; i < conf->generate_mix; i++) {
+		if (conf->generate_sizes[i] < 60 || conf->generate_sizes[i] > conf->generate_size)
+			return false;
+	}
+	return true;
+}
+
 static bool nic_conf_valid(const struct vdp_nic_conf *conf)
 {
 	if (conf->pairs == 0 || conf->pairs > VDP_NIC_MAX_PAIRS || conf->port >= vdp_ports_count)
 		return false;
-	return conf->port != VDP_PORT_GENERATE || (conf->generate_size >= 60 && conf->generate_size <= 65535);
+	if (conf->port == VDP_PORT_PCAP && !conf->capture)
+		return false;
+	if ((conf->port == VDP_PORT_TAP || conf->port == VDP_PORT_PACKET) && !conf->port_fds)
+		return false;
+	return conf->port != VDP_PORT_GENERATE || nic_sizes_valid(conf);
 }
 
 static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
@@ -96,28 +107,6 @@ static void nic_choose_look(struct vdp_nic *nic)
 	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types;
 }
 
-/* Destination, a source that is nobody's, the ethertype for experiments, a place for the sequence, a pattern.
- */
-static int nic_init_generator(struct vdp_nic *nic)
-{
-	static const uint8_t rest[8] = {0x02, 0, 0, 0, 0, 0, 0x88, 0xb5};
-	uint32_t size = nic->conf.generate_size;
-
-	nic->generated_slots = size <= NIC_GENERATE_SLOTS_BYTES ? VDP_BURST : 1;
-	nic->generated = malloc((size_t)size * nic->generated_slots);
-	if (!nic->generated)
-		return -ENOMEM;
-	for (uint32_t slot = 0; slot < nic->generated_slots; slot++) {
-		uint8_t *frame = nic->generated + (size_t)slot * size;
-
-		for (uint32_t i = 0; i < size; i++)
-			frame[i] = (uint8_t)i;
-		memcpy(frame, nic->conf.mac, 6);
-		memcpy(frame + 6, rest, sizeof(rest));
-	}
-	return 0;
-}
-
 static void nic_free(struct vdp_nic *nic)
 {
 	for (uint32_t i = 0; i < nic_queues(nic); i++) {
@@ -126,10 +115,7 @@ static void nic_free(struct vdp_nic *nic)
 		if (nic->queues[i].doorbell_fd >= 0)
 			close(nic->queues[i].doorbell_fd);
 	}
-	pthread_cond_destroy(&nic->changed);
 	pthread_mutex_destroy(&nic->lock);
-	free(nic->generated);
-	free(nic->scratch);
 	free(nic->inject);
 	free(nic->pairs);
 	free(nic);
@@ -137,29 +123,21 @@ static void nic_free(struct vdp_nic *nic)
 
 static int nic_init_parts(struct vdp_nic *nic)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&nic->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&nic->changed, &attr);
-	pthread_condattr_destroy(&attr);
 	nic->config_call_fd = -1;
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
-	nic->scratch = malloc(sizeof(*nic->scratch));
-	nic->inject = calloc(1, sizeof(*nic->inject));
 	for (uint32_t i = 0; i < nic_queues(nic); i++)
 		nic_init_queue(nic, i);
 	nic_choose_loops(nic);
-	if (!nic->pairs || !nic->scratch || !nic->inject)
+	if (!nic->pairs)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
 		nic->pairs[i].rx = nic->queues + 2 * i;
 		nic->pairs[i].tx = nic->queues + 2 * i + 1;
 	}
-	return nic->port->generates ? nic_init_generator(nic) : 0;
+	return 0;
 }
 
 int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
@@ -170,20 +148,24 @@ int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
 
 	if (!nic_conf_valid(conf))
 		return -EINVAL;
-	rc = vdp_guard_install();
-	if (rc < 0)
-		return rc;
 	size = sizeof(*nic) + conf->pairs * 2 * sizeof(nic->queues[0]);
 	nic = aligned_alloc(VDP_CACHE_LINE, size);
 	if (!nic)
 		return -ENOMEM;
 	memset(nic, 0, size);
 	nic->conf = *conf;
+	if (nic->conf.pair_step == 0)
+		nic->conf.pair_step = 1;
 	rc = nic_init_parts(nic);
 	if (rc == 0)
 		rc = vdp_nic_start(nic);
 	if (rc < 0) {
 		nic_free(nic);
+		return rc;
+	}
+	rc = nic->port->init ? nic->port->init(nic) : 0;
+	if (rc < 0) {
+		vdp_nic_fini(nic);
 		return rc;
 	}
 	*ret = nic;
@@ -195,6 +177,8 @@ void vdp_nic_fini(struct vdp_nic *nic)
 	if (!nic)
 		return;
 	vdp_nic_stop(nic);
+	if (nic->port->fini)
+		nic->port->fini(nic);
 	nic_free(nic);
 }
 
@@ -232,6 +216,8 @@ void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
 	nic->guest_offloads = features;
 	nic_choose_loops(nic);
 	nic_attach(nic);
+	if (nic->port->negotiated)
+		nic->port->negotiated(nic);
 }
 
 void vdp_nic_run(struct vdp_nic *nic, bool on)
@@ -239,7 +225,7 @@ void vdp_nic_run(struct vdp_nic *nic, bool on)
 	nic->running = on;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
 		nic->pairs[i].next_ns = 0;
-		nic->pairs[i].rx_starved = false;
+		nic->pairs[i].rx_starved = nic->pairs[i].tx_blocked = false;
 	}
 }
 
@@ -264,6 +250,8 @@ void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
 {
 	nic->guest_offloads = nic->features & features;
 	nic_choose_loops(nic);
+	if (nic->port->negotiated)
+		nic->port->negotiated(nic);
 }
 
 void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end)
@@ -290,7 +278,8 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
 	for (uint32_t i = 0; i < nic->conf.pairs; i++)
 		nic->pairs[i].sequence = 0;
-	__atomic_store_n(&nic->inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
+	if (nic->inject)
+		__atomic_store_n(&nic->inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
 	nic->error = (struct vdp_nic_error){0};
 	pthread_mutex_lock(&nic->lock);
 	nic->reported = nic->error;
@@ -338,8 +327,7 @@ int vdp_nic_set_kick(struct vdp_nic *nic, uint32_t index, int fd)
 	if (!queue)
 		return -EINVAL;
 	if (queue->kick_fd >= 0) {
-		/* By hand: with a duplicate in the guest's hands, close alone would leave it in the set. */
-		epoll_ctl(nic->epoll_fd, EPOLL_CTL_DEL, queue->kick_fd, NULL);
+		vdp_nic_unwatch(nic, queue->kick_fd);
 		close(queue->kick_fd);
 		queue->kick_fd = -1;
 	}
@@ -406,13 +394,25 @@ int vdp_nic_kick(struct vdp_nic *nic, uint32_t index)
 	return 0;
 }
 
+static struct vdp_inject *nic_inject_buffer(struct vdp_nic *nic)
+{
+	pthread_mutex_lock(&nic->lock);
+	if (!nic->inject)
+		__atomic_store_n(&nic->inject, calloc(1, sizeof(*nic->inject)), __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&nic->lock);
+	return nic->inject;
+}
+
 int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length)
 {
-	struct vdp_inject *inject = nic->inject;
+	struct vdp_inject *inject;
 	uint32_t state = VDP_INJECT_FREE;
 
 	if (pair >= nic->conf.pairs || length < 14 || length > VDP_FRAME_MAX)
 		return -EINVAL;
+	inject = nic_inject_buffer(nic);
+	if (!inject)
+		return -ENOMEM;
 	if (!__atomic_compare_exchange_n(
 		&inject->state, &state, VDP_INJECT_FILLING, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return -EAGAIN;
@@ -420,7 +420,7 @@ int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32
 	inject->pair = pair;
 	inject->length = length;
 	__atomic_store_n(&inject->state, VDP_INJECT_FULL, __ATOMIC_RELEASE);
-	vdp_nic_wake(nic);
+	vdp_worker_call(nic->worker, VDP_WORKER_INJECT);
 	return 0;
 }
 
@@ -431,7 +431,7 @@ const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uin
 
 const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic)
 {
-	return &nic->stats;
+	return &nic->worker->stats;
 }
 
 void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret)
@@ -441,4 +441,9 @@ void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret)
 	pthread_mutex_lock(lock);
 	*ret = nic->reported;
 	pthread_mutex_unlock(lock);
+}
+
+int vdp_nic_port_error(const struct vdp_nic *nic)
+{
+	return __atomic_load_n(&nic->port_error, __ATOMIC_ACQUIRE);
 }

@@ -1,6 +1,7 @@
 /*
- * The software NIC's data path: worker threads that serve virtqueues as a device would, through a software
- * IOMMU. Registers live in Python (vfiodpa/soft/); this is what lies behind them.
+ * The software NIC's data path: a worker serves its virtqueues as a device would, through a software IOMMU.
+ * Registers live in Python (vfiodpa/soft/); this is what lies behind them. One worker may serve many NICs. Of
+ * a device with several workers each serves a NIC of its own, with some of the device's pairs (engine.py).
  *
  * Control calls marked [paused] are made between vdp_nic_pause and vdp_nic_resume by one control thread.
  * No function here needs Python, and no worker ever takes the GIL.
@@ -11,29 +12,58 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "capture.h"
 #include "dma.h"
 #include "filter.h"
 #include "rss.h"
+#include "worker.h"
 
 #define VDP_NIC_MAX_PAIRS 128u
 
-enum vdp_port { VDP_PORT_ECHO, VDP_PORT_DISCARD, VDP_PORT_GENERATE };
+#define VDP_NIC_MAX_SIZES   16u      /* of generated frames */
+#define VDP_LINK_RING_BYTES 0x81000u /* of one direction of one pair on a wire between two NICs */
+/* The receive ring of a packet socket */
+#define VDP_PACKET_FRAME  2048u
+#define VDP_PACKET_BLOCK  65536u
+#define VDP_PACKET_BLOCKS 16u
+
+enum vdp_port {
+	VDP_PORT_ECHO,
+	VDP_PORT_DISCARD,
+	VDP_PORT_GENERATE,
+	VDP_PORT_TAP,
+	VDP_PORT_PACKET,
+	VDP_PORT_PCAP,
+	VDP_PORT_LINK,
+};
 
 struct vdp_nic_conf {
-	uint32_t pairs;         /* receive/transmit pairs; queue 2p receives, 2p + 1 transmits */
-	uint32_t port;          /* enum vdp_port */
-	uint32_t poll_us;       /* poll this long after the last frame, then sleep; UINT32_MAX: never sleep */
-	int32_t cpu;            /* pin the worker, or -1 */
-	uint32_t generate_size; /* bytes of a generated frame, 60 to 65535 */
-	uint64_t generate_pps;  /* frames a second and pair, 0: as fast as it goes */
-	uint8_t mac[6];         /* destination of generated frames */
+	uint32_t pairs;   /* receive/transmit pairs; queue 2p receives, 2p + 1 transmits */
+	uint32_t port;    /* enum vdp_port */
+	uint32_t poll_us; /* poll this long after the last frame, then sleep; UINT32_MAX: never sleep */
+	struct vdp_worker *worker; /* borrowed; NULL: one of its own */
+	int32_t cpu;               /* where its own worker is pinned, or -1 */
+	uint32_t generate_size;    /* bytes of a generated frame, 60 to 65535; the longest of a mix */
+	uint32_t generate_mix;     /* sizes that take turns, or 0 */
+	uint32_t generate_sizes[VDP_NIC_MAX_SIZES];
+	uint32_t generate_flows; /* IPv4 and UDP frames of so many flows, or 0: frames of our own ethertype */
+	uint64_t generate_pps;   /* frames a second and pair, 0: as fast as it goes */
+	uint8_t mac[6];          /* destination of generated frames */
 	/*
-	 * Doorbell pages, or NULL: that of queue q lies q * page_stride bytes behind pages. Whoever can reach
-	 * one rings by a store to its first bytes, which wakes nobody: the worker looks at them instead of
-	 * sleeping. Borrowed.
+	 * Of a device with several workers: our pair p is its pair first_pair + p * pair_step (0: 1), and
+	 * that is what the wire knows it by.
+	 */
+	uint32_t first_pair, pair_step;
+	const int32_t *port_fds;     /* TAP and PACKET: of each of the device's pairs, O_NONBLOCK; borrowed */
+	struct vdp_capture *capture; /* PCAP must have one; borrowed, or NULL */
+	int32_t event_fd;            /* eventfd, signalled when vdp_nic_port_error changes; borrowed, or -1 */
+	/*
+	 * Doorbell pages, or NULL: those of pair p lie p * pair_stride bytes behind pages, that of its
+	 * transmit queue another page_stride behind. Whoever can reach one rings by a store to its first
+	 * bytes, which wakes nobody: the worker looks at them instead of sleeping. Borrowed.
 	 */
 	void *pages;
-	uint32_t page_stride;
+	uint32_t page_stride, pair_stride;
 };
 
 struct vdp_queue_conf {
@@ -58,12 +88,6 @@ struct vdp_queue_stats {
 			    offload */
 };
 
-struct vdp_worker_stats {
-	uint64_t packets; /* moved; an echoed frame counts once */
-	uint64_t polls, empty_polls, sleeps;
-	uint64_t busy_cycles; /* TSC cycles of polls that found packets */
-};
-
 enum vdp_nic_error_code {
 	VDP_NIC_OK,
 	VDP_NIC_AVAIL_JUMP,   /* avail idx moved by more than the queue size */
@@ -86,11 +110,14 @@ struct vdp_nic_error {
 
 struct vdp_nic;
 
-/* Starts the worker, paused: the first vdp_nic_resume lets it go. Unpinned when conf->cpu is -1. */
+/* It begins paused, and with it the worker: the first vdp_nic_resume lets it go. */
 int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf);
-void vdp_nic_fini(struct vdp_nic *nic); /* joins the worker, in any state */
+void vdp_nic_fini(struct vdp_nic *nic); /* in any state; joins its own worker */
 
-/* Park the worker between two polls; nestable. -ETIMEDOUT when it does not come to rest: then not paused. */
+/*
+ * Park the worker between two polls, and with it all NICs that it serves; nestable. -ETIMEDOUT when it does
+ * not come to rest: then not paused.
+ */
 int vdp_nic_pause(struct vdp_nic *nic, uint32_t timeout_ms);
 void vdp_nic_resume(struct vdp_nic *nic);
 
@@ -139,9 +166,21 @@ int vdp_nic_doorbell_fd(struct vdp_nic *nic, uint32_t queue); /* eventfd that do
  * busy. */
 int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length);
 
+/*
+ * [paused] LINK: the wire to the other NIC. side 0 or 1: we transmit into ring 2p + side of shared memory and
+ * receive from the other. wake and peer_wake: eventfds, one for each of the device's pairs. All borrowed
+ * until detach.
+ */
+int vdp_nic_link_attach(
+    struct vdp_nic *nic, void *memory, uint32_t side, const int32_t *wake, const int32_t *peer_wake);
+void vdp_nic_link_detach(struct vdp_nic *nic);
+
+/* Any thread. errno that keeps the port from moving frames, or 0. */
+int vdp_nic_port_error(const struct vdp_nic *nic);
+
 /* Any thread. */
 const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uint32_t queue);
-const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic);
+const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic); /* of all its NICs */
 void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret);
 uint64_t vdp_tsc_hz(void); /* ticks a second of busy_cycles, 0 when there is no such counter */
 

@@ -1,4 +1,4 @@
-/* The inside of the software NIC: control (nic.c), the worker (nic_worker.c) and ports (nic_port.c). */
+/* The inside of the software NIC: control (nic.c), service (nic_worker.c) and ports (port.h). */
 #ifndef VDP_NIC_IMPL_H
 #define VDP_NIC_IMPL_H
 
@@ -7,6 +7,7 @@
 #include "net_device.h"
 #include "nic.h"
 #include "steer.h"
+#include "worker_impl.h"
 
 #define VDP_NIC_NO_QUEUE UINT32_MAX
 #define VDP_PAGE_QUIET   UINT32_MAX /* in a doorbell page: not rung */
@@ -17,15 +18,40 @@ struct vdp_pair {
 	uint64_t sequence; /* of the next generated frame */
 	uint64_t next_ns;  /* when that is due; CLOCK_MONOTONIC, 0: not set */
 	bool rx_starved;   /* wants receive buffers */
+	bool tx_blocked;   /* the port takes no more right now: try again, do not sleep */
+	void *port;        /* what the port keeps */
 };
 
 /* What is at the other end of the wire. */
 struct vdp_port_ops {
+	/*
+	 * While the workers are paused; may be NULL. A port that reads fds has them watched: readable wakes
+	 * the worker (once: read until EAGAIN). After a failed init comes fini.
+	 */
+	int (*init)(struct vdp_nic *nic);
+	void (*fini)(struct vdp_nic *nic);
 	/* Serve the pair once, at most a burst; returns the frames moved. */
 	uint32_t (*poll)(struct vdp_nic *nic, struct vdp_pair *pair);
 	/* A frame in scratch->src[1] came as if transmitted; NULL: it is lost. */
 	void (*inject)(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
+
+	/* Of ports that poll by vdp_port_exchange. Send frames out; returns how many were dealt with, sent or
+	 * not. */
+	uint32_t (*send)(
+	    struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+	/* The same with one frame in scratch->src from [1] on. */
+	bool (*send_pieces)(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t pieces, uint32_t length);
+	/* Frames from outside to the driver; returns how many. */
+	uint32_t (*receive)(struct vdp_nic *nic, struct vdp_pair *pair);
+
+	/* Of ports that know more than fds tell; may be NULL. The worker goes to sleep, or not; is there
+	 * work? */
+	void (*asleep)(struct vdp_nic *nic, struct vdp_pair *pair, bool asleep);
+	bool (*waiting)(struct vdp_nic *nic, struct vdp_pair *pair);
+	/* Features are in force; may be NULL. */
+	void (*negotiated)(struct vdp_nic *nic);
 	bool generates; /* has work of its own: see next_ns and rx_starved */
+	bool captures;  /* send is what captures frames */
 };
 
 extern const struct vdp_port_ops *const vdp_ports[];
@@ -38,6 +64,9 @@ struct vdp_inject {
 };
 
 enum vdp_inject_state { VDP_INJECT_FREE, VDP_INJECT_FILLING, VDP_INJECT_FULL };
+
+/* In which of the worker's lists. */
+enum vdp_nic_place { VDP_NIC_ASLEEP, VDP_NIC_POLLED, VDP_NIC_TIMED };
 
 struct vdp_nic {
 	/* The worker's, and control's while paused. */
@@ -56,24 +85,24 @@ struct vdp_nic {
 	struct vdp_filter filter;
 	struct vdp_rss rss;
 	struct vdp_steer steer;
-	struct vdp_nic_error error; /* as the worker found it */
-	volatile uint32_t serving;  /* the queue whose memory is being touched, for SIGBUS */
-	struct vdp_scratch *scratch;
-	uint8_t *generated; /* generated_slots frames of generate_size bytes */
-	uint32_t generated_slots;
-	uint64_t idle_since_ns; /* 0: busy until now */
-	struct vdp_worker_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
+	struct vdp_nic_error error;  /* as the worker found it */
+	volatile uint32_t serving;   /* the queue whose memory is being touched, for SIGBUS */
+	struct vdp_scratch *scratch; /* the worker's */
+	uint64_t idle_since_ns;      /* 0: busy until now */
+	/* Its place in the worker's lists (worker_impl.h), and when to look at it while it sleeps. */
+	uint32_t slot, at;
+	enum vdp_nic_place place;
+	bool fresh;
+	uint64_t due_ns, wake_ns; /* of its own work; of that or the doorbell pages. UINT64_MAX: by events */
+	int config_call_fd;       /* borrowed, or -1 */
 
 	/* Between them. */
-	pthread_t thread;
-	int epoll_fd, wake_fd;
-	uint32_t stop, want_pause; /* atomic */
-	pthread_mutex_t lock;      /* of all below */
-	pthread_cond_t changed;    /* of parked and want_pause */
-	bool parked;
-	struct vdp_nic_error reported;
-	int config_call_fd; /* borrowed, or -1 */
-	struct vdp_inject *inject;
+	struct vdp_worker *worker;
+	bool own_worker;
+	pthread_mutex_t lock;          /* of reported, and of what is made when first asked for */
+	struct vdp_nic_error reported; /* the error, for any thread */
+	int port_error;                /* atomic: errno that the port is down with, or 0 */
+	struct vdp_inject *inject;     /* atomic: NULL until the first one */
 
 	/* Control's. */
 	uint32_t pause_depth;
@@ -81,14 +110,16 @@ struct vdp_nic {
 	struct vdp_queue queues[] __attribute__((aligned(VDP_CACHE_LINE)));
 };
 
-/* nic_worker.c */
+/* nic_worker.c, for control: find a worker, which is paused then, and leave it. */
 int vdp_nic_start(struct vdp_nic *nic);
 void vdp_nic_stop(struct vdp_nic *nic);
-void vdp_nic_wake(struct vdp_nic *nic);
-/* Wake the worker at each signal of fd. Edge-triggered: it is never read, so nobody can make us block on it.
+
+/*
+ * Have the worker poll the NIC at each signal of fd (it counts as a kick of that queue, unless that is
+ * VDP_NIC_NO_QUEUE). Edge-triggered: it is never read, so nobody can make us block on it. Take it away before
+ * it is closed: with a duplicate in other hands, close alone would leave it watched.
  */
 int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
-
 /*
  * receive.c: frames from the wire, for the driver. All ports come through here.
  *
@@ -102,9 +133,24 @@ uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vd
 /* The same with the one frame in scratch->src from [1] on, and its header in scratch->frame. */
 uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
 
+void vdp_nic_unwatch(struct vdp_nic *nic, int fd);
+
+/* nic_worker.c, for the worker. Poll once; false: it may sleep until its wake_ns. */
+bool vdp_nic_serve(struct vdp_nic *nic);
+void vdp_nic_welcome(struct vdp_nic *nic);              /* before it is polled again */
+bool vdp_nic_due(struct vdp_nic *nic, uint64_t now_ns); /* at wake_ns: is there something to do? */
+void vdp_nic_memory_gone(struct vdp_nic *nic);          /* SIGBUS while it was served */
+
+static inline bool vdp_nic_serves(const struct vdp_nic *nic)
+{
+	return nic->running && nic->error.code == VDP_NIC_OK;
+}
+
 static inline uint32_t *vdp_nic_page(const struct vdp_nic *nic, uint32_t queue)
 {
-	return (uint32_t *)((uint8_t *)nic->conf.pages + (size_t)queue * nic->conf.page_stride);
+	size_t pair = (size_t)(queue / 2) * nic->conf.pair_stride;
+
+	return (uint32_t *)((uint8_t *)nic->conf.pages + pair + (size_t)(queue % 2) * nic->conf.page_stride);
 }
 
 /* May the queue be served? An enabled queue whose ring is gone is an error. */

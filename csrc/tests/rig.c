@@ -57,11 +57,15 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	    .port = conf->port,
 	    .poll_us = conf->poll_us,
 	    .cpu = -1,
+
+	    .event_fd = -1,
+	    .worker = conf->worker,
 	    .generate_size = conf->generate_size,
 	    .generate_pps = conf->generate_pps,
 	    .mac = {0x52, 0x54, 0, 0, 0, 1},
 	    .pages = conf->pages,
 	    .page_stride = RIG_PAGE,
+	    .pair_stride = 2 * RIG_PAGE,
 	};
 
 	memset(rig, 0, sizeof(*rig));

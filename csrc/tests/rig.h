@@ -53,8 +53,9 @@ struct rig_conf {
 	uint16_t start; /* last_avail; of a packed ring counted from its first position */
 	uint32_t pairs, port, poll_us, generate_size;
 	uint64_t generate_pps;
-	bool unmapped; /* the test maps memory itself */
-	void *pages;   /* doorbell pages, RIG_PAGE apart */
+	bool unmapped;             /* the test maps memory itself */
+	void *pages;               /* doorbell pages, RIG_PAGE apart */
+	struct vdp_worker *worker; /* NULL: one of its own */
 };
 
 /* Rings are enabled and the NIC runs, but it is paused still. */

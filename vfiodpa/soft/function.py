@@ -23,15 +23,17 @@ from ..registers import Window
 from ..spec.pci import Command
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from . import layout_pci, rules
+from .carrier import Carrier
 from .config_space import ConfigSpace
 from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
 from .faults import Fault
-from .irq import Vectors, close_fd, take_eventfd
+from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
 from .options import SoftOptions, parse_options
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
+from .workers import SHARED, WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +78,10 @@ class GuardedWindow:
 class SoftFunction(PciFunction):
     """The software NIC. ``domain``: the DMA domain to join; without one it has its own."""
 
-    def __init__(self, options: SoftOptions | str = "soft", domain: SoftDomain | None = None) -> None:
-        """``options``: a device string or what ``parse_options`` made of one. Raises ``UsageError``."""
+    def __init__(
+        self, options: SoftOptions | str = "soft", domain: SoftDomain | None = None, pool: WorkerPool = SHARED
+    ) -> None:
+        """``options``: a device string or its meaning. ``pool``: of ``workers=shared``. Raises ``UsageError``."""
         self.options = parse_options(options) if isinstance(options, str) else options
         self.name = f"soft{next(_names)}"
         self.gone = False
@@ -90,10 +94,13 @@ class SoftFunction(PciFunction):
         self._error_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._release_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._engine: Engine | None = None
+        self._carrier: Carrier | None = None
         try:
-            self._engine = Engine(self.name, self.options, self.lock)
+            self._engine = Engine(self.name, self.options, self.lock, pool)
             self._dma.attach(self._engine)
             self._build(self._engine)
+            if self._engine.wire.event != NONE:
+                self._carrier = Carrier(self.name, self.options, self._engine, self._carrier_changed)
         except BaseException:
             self.close()
             raise
@@ -200,9 +207,12 @@ class SoftFunction(PciFunction):
             if fault:
                 return f"fault={fault.value}"
             error = explain(self.device.error(), self._dma.last_fault())
-            return error or self.device.failed or self.device.state.refusal
+            trouble = self._carrier.trouble() if self._carrier else ""
+            return error or self.device.failed or self.device.state.refusal or trouble
 
     def close(self) -> None:
+        if self._carrier:
+            self._carrier.close()  # outside the lock, which its threads take
         with self.lock:
             if self._closed:
                 return
@@ -225,15 +235,20 @@ class SoftFunction(PciFunction):
         return self._running_engine.queue_stats(queue)
 
     def worker_stats(self) -> dict[str, int]:
-        """Counters of the worker (stats.py, ``WorkerStats``)."""
-        return self._running_engine.worker_stats()
+        """Counters of its workers together (stats.py, ``WorkerStats``)."""
+        each = self._running_engine.worker_stats()
+        return {name: sum(worker[name] for worker in each) for name in each[0]}
 
     def counters(self) -> dict[str, Any]:
         """``workers``, ``queues`` and ``tsc_hz`` (what ``busy_cycles`` counts in a second)."""
         queues = [
             {"queue": i, "kind": ("rx", "tx")[i % 2], **self.queue_stats(i)} for i in range(2 * self.options.queues)
         ]
-        return {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": [self.worker_stats()], "queues": queues}
+        engine = self._running_engine
+        workers = [{"pairs": engine.pairs_of(i), **stats} for i, stats in enumerate(engine.worker_stats())]
+        counted = {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": workers, "queues": queues}
+        lost = engine.capture_lost()
+        return counted if lost is None else {**counted, "capture_lost": lost}
 
     # What a test does to the device
 
@@ -314,6 +329,11 @@ class SoftFunction(PciFunction):
             raise StateError("the function is closed", device=self.name)
 
     # Private
+
+    def _carrier_changed(self, up: bool) -> None:
+        with self.lock:
+            if not self.gone and not self._closed:
+                self.device.set_link(up)
 
     @property
     def _running_engine(self) -> Engine:
