@@ -36,7 +36,7 @@ class NicEffects:
         native.mac = list(self._net.mac)
         native.unicast, native.multicast = len(state.unicast), len(state.multicast)
         table = b"".join((*state.unicast, *state.multicast))
-        ffi.memmove(native.table, table, len(table))
+        native.table[0 : len(table)] = list(table)
         for vlan in state.vlans:
             native.vlan[vlan // 8] |= 1 << vlan % 8
         self._engine.set_filter(native)
@@ -46,7 +46,7 @@ class NicEffects:
         native.steer, native.types = bool(rss.table), int(rss.types)
         native.mask, native.unclassified = max(len(rss.table) - 1, 0), rss.unclassified
         native.table[0 : len(rss.table)] = list(rss.table)
-        ffi.memmove(native.key, rss.key, len(rss.key))
+        native.key[0 : len(rss.key)] = list(rss.key)
         self._engine.set_rss(native)
 
     def set_guest_offloads(self, offloads: Feature) -> None:
