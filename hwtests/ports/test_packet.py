@@ -41,6 +41,7 @@ def test_frames_go_both_ways(nic: Nic, listen: Callable[[str], socket.socket]) -
 
 
 def test_frames_for_others_are_heard(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    assert "promiscuity 1" in ip("-details link show near")
     rx, other = offer(nic), bytes.fromhex("0200000000aa") + frame(1)[6:]
     listen("far").send(other)
     assert received(rx) == other
@@ -110,6 +111,21 @@ def test_flows_are_spread_over_the_pairs(
             break
         time.sleep(0.005)
     assert rings[0].used + rings[1].used == 8
+
+
+def test_a_pair_does_not_hear_what_another_sends(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]
+) -> None:
+    nic = make_nic("soft:queues=2,packet=near")
+    nic.bring_up()
+    nic.f.device.engine.set_active_pairs(2)
+    rings = [offer(nic, 8, pair=pair) for pair in (0, 1)]
+    host = listen("far")
+    for at in range(4):
+        send(nic, frame(at), at)
+        assert host.recv(2000) == frame(at)
+    nic.wait_asleep()
+    assert [ring.used for ring in rings] == [0, 0]
 
 
 def test_an_interface_that_is_not_there(make_nic: Callable[[str], Nic]) -> None:
