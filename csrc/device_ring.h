@@ -42,6 +42,8 @@ struct vdp_ring {
 	uint16_t size, mask;
 	uint16_t flags;             /* of a plain descriptor: 0 or VDP_DESC_WRITE */
 	uint32_t perm;              /* what buffers are reached with */
+	uint32_t header;            /* bytes before each frame */
+	uint32_t offloads;          /* enum vdp_offload: what the driver may send, or takes */
 	uint32_t shortest, longest; /* chain, in bytes */
 	uint64_t held;              /* the used entry at published, which the driver may see last */
 	bool batch;                 /* IN_ORDER: one used entry tells of all transmitted since published */
@@ -61,6 +63,7 @@ struct vdp_chain {
 	uint32_t pieces;
 	uint16_t id;    /* the driver's name for it: the head, in a split ring */
 	uint16_t slots; /* of the ring: 1 in a split one */
+	uint32_t frame; /* bytes behind the virtio header, where net_device.h says so */
 	/* Of a mixed queue: where the writable part begins, if there is one. */
 	uint64_t readable;
 	uint32_t readable_pieces;

@@ -1,8 +1,23 @@
 /*
  * The data path (net_device.h) over one layout of the ring. Included once for each, with RING(name) naming
  * the layout's half of a device: one source, and no question about the layout where frames are moved.
+ * And once more with NET_HEADERS 1, where frames carry virtio headers that say something: the loops without
+ * (0) do not even know how long a header could be.
  */
 #include "net_device.h"
+
+#define NET_HDR(ring) (NET_HEADERS ? (ring)->header : VDP_NET_HDR)
+
+/* Of a frame that a driver sent; false: it makes no sense. */
+static inline bool net_header_in(
+    const struct vdp_ring *q, struct vdp_net_hdr *header, const uint8_t *from, uint32_t length)
+{
+	uint8_t copy[VDP_NET_HDR]; /* the driver may change it while we look */
+
+	__builtin_memcpy(copy, from, sizeof(copy));
+	*header = vdp_net_hdr_unpack(copy);
+	return VDP_LIKELY(!vdp_net_hdr_set(header)) || vdp_net_hdr_check(header, length, q->offloads);
+}
 
 /* A whole descriptor inside one region, of the queue's own direction. Anything else goes by chain. */
 static inline uint8_t *net_plain(struct vdp_ring *q, const struct vdp_ring *copy, struct vdp_window *window,
@@ -26,12 +41,15 @@ static uint32_t net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST
 		RING(prefetch)(&copy, (uint16_t)i);
 	for (i = 0; i < n; i++) {
 		struct vdp_buffer buffer;
-		uint8_t *data = net_plain(q, &copy, &window, i, VDP_NET_HDR, &buffer);
+		uint8_t *data = net_plain(q, &copy, &window, i, NET_HDR(&copy), &buffer);
 
 		if (!data)
 			break;
-		frames[i].data = data + VDP_NET_HDR;
-		frames[i].length = buffer.length - VDP_NET_HDR;
+		frames[i].data = data + NET_HDR(&copy);
+		frames[i].length = buffer.length - NET_HDR(&copy);
+		/* A bad one is looked at again and dropped when it is the first. */
+		if (NET_HEADERS && !net_header_in(&copy, &frames[i].header, data, frames[i].length))
+			break;
 		frames[i].id = buffer.link;
 		vdp_prefetch(frames[i].data);
 	}
@@ -56,27 +74,6 @@ static void net_done(struct vdp_queue *tx, const struct vdp_frame *frames, uint3
 	vdp_count(&tx->stats.bytes, bytes);
 }
 
-static int net_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, struct vdp_chain *chain)
-{
-	int rc = RING(read)(&tx->ring, tx->ring.next, VDP_CHAIN_MAX, scratch->src + 1, chain);
-	struct vdp_piece *piece = scratch->src + 1;
-	uint32_t skip = VDP_NET_HDR;
-
-	if (rc <= 0)
-		return rc;
-	/* The header may lie alone or with data, and in several pieces: empty them, the copy steps over. */
-	for (; skip > 0; piece++) {
-		uint32_t n = piece->length < skip ? piece->length : skip;
-
-		piece->addr += n;
-		piece->length -= n;
-		skip -= n;
-	}
-	if (tx->ring.saw_indirect)
-		vdp_count(&tx->stats.indirect, 1);
-	return 1;
-}
-
 static void net_done_chain(struct vdp_queue *tx, const struct vdp_chain *chain)
 {
 	struct vdp_ring *q = &tx->ring;
@@ -87,23 +84,81 @@ static void net_done_chain(struct vdp_queue *tx, const struct vdp_chain *chain)
 		RING(put)(q, q->next, chain->id, 0);
 	q->next = RING(after)(q, q->next, chain->slots);
 	vdp_count(&tx->stats.packets, 1);
-	vdp_count(&tx->stats.bytes, chain->length - VDP_NET_HDR);
+	vdp_count(&tx->stats.bytes, chain->frame);
 }
 
-/* Ref: 5.1.6.4.1: num_buffers is 1 unless a frame was merged; no offloads, so the rest is 0. */
-static inline void net_header(uint8_t *header, uint16_t buffers)
+static int net_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, struct vdp_chain *chain)
 {
-	uint64_t low;
+	struct vdp_ring *q = &tx->ring;
+	int rc = RING(read)(q, q->next, VDP_CHAIN_MAX, scratch->src + 1, chain);
+	struct vdp_piece *piece = scratch->src + 1;
+	uint32_t skip = 0;
+
+	if (rc <= 0)
+		return rc;
+	/* The header may lie alone or with data, and in several pieces: empty them, the copy steps over. */
+	for (; skip < NET_HDR(q); piece++) {
+		uint32_t n = NET_HDR(q) - skip;
+
+		if (n > piece->length)
+			n = piece->length;
+		if (NET_HEADERS)
+			memcpy(scratch->header + skip, piece->addr, n);
+		piece->addr += n;
+		piece->length -= n;
+		skip += n;
+	}
+	chain->frame = (uint32_t)chain->length - NET_HDR(q);
+	if (q->saw_indirect)
+		vdp_count(&tx->stats.indirect, 1);
+	if (!NET_HEADERS)
+		scratch->frame = (struct vdp_net_hdr){0};
+	else if (!net_header_in(q, &scratch->frame, scratch->header, chain->frame)) {
+		vdp_count(&tx->stats.bad_headers, 1);
+		net_done_chain(tx, chain);
+		return VDP_NET_DROPPED;
+	}
+	return 1;
+}
+
+/*
+ * The first 12 bytes to the driver. Ref: 5.1.6.4.1: num_buffers is 1 unless a frame was merged; without
+ * headers the rest is 0.
+ */
+static inline void net_header(uint8_t *header, const struct vdp_net_hdr *says, uint16_t buffers)
+{
+	uint64_t low, want_low = 0;
 	uint32_t high, want = (uint32_t)buffers << 16;
 
+	if (NET_HEADERS) {
+		want_low = says->flags | (uint64_t)says->gso_type << 8 | (uint64_t)says->hdr_len << 16 |
+			   (uint64_t)says->gso_size << 32 | (uint64_t)says->csum_start << 48;
+		want |= says->csum_offset;
+	}
 	/* Mostly it says so already: then the line stays shared with the driver's processor. */
 	__builtin_memcpy(&low, header, 8);
 	__builtin_memcpy(&high, header + 8, 4);
-	if (low == 0 && high == want)
+	if (low == want_low && high == want)
 		return;
-	low = 0;
-	__builtin_memcpy(header, &low, 8);
+	__builtin_memcpy(header, &want_low, 8);
 	__builtin_memcpy(header + 8, &want, 4);
+}
+
+/* What HASH_REPORT adds. Ref: 5.1.6.4 */
+static inline void net_header_hash(uint8_t *header, const struct vdp_net_hdr *says)
+{
+	uint64_t want = says->hash | (uint64_t)says->hash_report << 32;
+
+	__builtin_memcpy(header + VDP_NET_HDR, &want, 8);
+}
+
+/* All of the header. */
+static inline void net_header_out(
+    const struct vdp_ring *q, uint8_t *header, const struct vdp_net_hdr *says, uint16_t buffers)
+{
+	net_header(header, says, buffers);
+	if (NET_HDR(q) > VDP_NET_HDR)
+		net_header_hash(header, says);
 }
 
 /* As many frames as find a plain buffer that is long enough, at most to the end of the ring. */
@@ -121,7 +176,7 @@ static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *
 	for (i = 0; i < n; i++)
 		RING(prefetch)(&copy, (uint16_t)i);
 	for (i = 0; i < n; i++) {
-		uint32_t need = frames[i].length + VDP_NET_HDR;
+		uint32_t need = frames[i].length + NET_HDR(&copy);
 		struct vdp_buffer buffer;
 
 		to[i] = net_plain(q, &copy, &window, i, need, &buffer);
@@ -129,19 +184,19 @@ static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *
 			break;
 		iova[i] = buffer.addr;
 		vdp_prefetch(to[i]);
-		vdp_prefetch_write(to[i] + VDP_NET_HDR);
+		vdp_prefetch_write(to[i] + NET_HDR(&copy));
 		RING(put)(&copy, (uint16_t)(copy.next + i), buffer.link, need);
 	}
 	q->held = copy.held;
 	n = i;
 	for (i = 0; i < n; i++) {
-		net_header(to[i], 1);
-		vdp_copy(to[i] + VDP_NET_HDR, frames[i].data, frames[i].length);
+		net_header_out(&copy, to[i], &frames[i].header, 1);
+		vdp_copy(to[i] + NET_HDR(&copy), frames[i].data, frames[i].length);
 		bytes += frames[i].length;
 	}
 	/* After the write and before the driver sees it: who copies a page clears its bit first. */
 	for (i = 0; VDP_UNLIKELY(q->log) && i < n; i++)
-		vdp_ring_log(q, iova[i], frames[i].length + VDP_NET_HDR);
+		vdp_ring_log(q, iova[i], frames[i].length + NET_HDR(&copy));
 	q->next = RING(after)(q, q->next, n);
 	vdp_count(&rx->stats.packets, n);
 	vdp_count(&rx->stats.bytes, bytes);
@@ -195,19 +250,18 @@ static uint32_t net_deliver_pieces(
 {
 	struct vdp_ring *q = &rx->ring;
 	uint16_t next;
-	int chains = net_gather(rx, mergeable, scratch, length + VDP_NET_HDR, &next);
+	uint32_t need = length + NET_HDR(q);
+	int chains = net_gather(rx, mergeable, scratch, need, &next);
 
 	if (chains <= 0) {
 		vdp_count(&rx->stats.dropped, chains == 0);
 		return 0;
 	}
-	memset(scratch->header, 0, VDP_NET_HDR);
-	scratch->header[10] = (uint8_t)chains;
-	scratch->header[11] = (uint8_t)(chains >> 8);
-	scratch->src[0] = (struct vdp_piece){.addr = scratch->header, .length = VDP_NET_HDR};
-	vdp_copy_pieces(scratch->dst, scratch->src, length + VDP_NET_HDR);
+	net_header_out(q, scratch->header, &scratch->frame, (uint16_t)chains);
+	scratch->src[0] = (struct vdp_piece){.addr = scratch->header, .length = NET_HDR(q)};
+	vdp_copy_pieces(scratch->dst, scratch->src, need);
 	if (VDP_UNLIKELY(q->log))
-		net_log_pieces(q, scratch->dst, length + VDP_NET_HDR);
+		net_log_pieces(q, scratch->dst, need);
 	for (int i = 0; i < chains; i++)
 		RING(put)(q, scratch->taken[i].at, scratch->taken[i].id, scratch->taken[i].length);
 	q->next = next;
@@ -228,6 +282,8 @@ static uint32_t net_deliver(struct vdp_queue *rx, bool mergeable, struct vdp_scr
 		i += plain;
 		if (plain > 0)
 			continue;
+		if (NET_HEADERS)
+			scratch->frame = frames[i].header;
 		scratch->src[1] =
 		    (struct vdp_piece){.addr = (uint8_t *)frames[i].data, .length = frames[i].length};
 		received += net_deliver_pieces(rx, mergeable, scratch, frames[i].length);
@@ -269,7 +325,8 @@ static uint16_t net_available(struct vdp_ring *q, uint16_t want)
 
 #define NET_OPS                                                                                              \
 	{                                                                                                    \
-	    .size_ok = size_ok,                                                                              \
+	    .headers = NET_HEADERS,                                                                          \
+	    .size_ok = RING(size_ok),                                                                        \
 	    .attach = RING(attach),                                                                          \
 	    .moved = net_moved,                                                                              \
 	    .notify = net_notify,                                                                            \

@@ -14,7 +14,9 @@
 #define NIC_F_PACKED        (1ull << 34)
 #define NIC_F_IN_ORDER      (1ull << 35)
 
-#define NIC_GENERATE_SLOTS_BYTES 2048u /* up to this size, frames are made a burst at a time */
+#define NIC_F(bit)        (1ull << (bit))
+#define NIC_F_HASH_REPORT NIC_F(57)
+#define NIC_F_OFFLOADS    (0x7f83ull | NIC_F(54) | NIC_F(55) | NIC_F(56)) /* 0, 1, 7 to 14 */
 
 static uint32_t nic_queues(const struct vdp_nic *nic)
 {
@@ -26,11 +28,26 @@ static struct vdp_queue *nic_queue(struct vdp_nic *nic, uint32_t queue)
 	return queue < nic_queues(nic) ? nic->queues + queue : NULL;
 }
 
+static bool nic_sizes_valid(const struct vdp_nic_conf *conf)
+{
+	if (conf->generate_size < 60 || conf->generate_size > 65535 || conf->generate_mix > VDP_NIC_MAX_SIZES)
+		return false;
+	for (uint32_t i = 0; i < conf->generate_mix; i++) {
+		if (conf->generate_sizes[i] < 60 || conf->generate_sizes[i] > conf->generate_size)
+			return false;
+	}
+	return true;
+}
+
 static bool nic_conf_valid(const struct vdp_nic_conf *conf)
 {
 	if (conf->pairs == 0 || conf->pairs > VDP_NIC_MAX_PAIRS || conf->port >= vdp_ports_count)
 		return false;
-	return conf->port != VDP_PORT_GENERATE || (conf->generate_size >= 60 && conf->generate_size <= 65535);
+	if (conf->port == VDP_PORT_PCAP && !conf->capture)
+		return false;
+	if ((conf->port == VDP_PORT_TAP || conf->port == VDP_PORT_PACKET) && !conf->port_fds)
+		return false;
+	return conf->port != VDP_PORT_GENERATE || nic_sizes_valid(conf);
 }
 
 static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
@@ -43,32 +60,51 @@ static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
 		*vdp_nic_page(nic, i) = VDP_PAGE_QUIET;
 	ring->index = i;
 	ring->error = &nic->error;
-	ring->shortest = VDP_NET_HDR;
 	ring->flags = i % 2 ? 0 : VDP_DESC_WRITE;
 	ring->perm = i % 2 ? VDP_DMA_READ : VDP_DMA_WRITE;
-	ring->longest = i % 2 ? VDP_CHAIN_MAX : UINT32_MAX;
 }
 
-/* Destination, a source that is nobody's, the ethertype for experiments, a place for the sequence, a pattern.
- */
-static int nic_init_generator(struct vdp_nic *nic)
+/* What is done with headers of offloads, by the features that the driver chose. */
+static const struct {
+	uint64_t host, guest;
+	uint32_t offloads;
+} nic_offloads[] = {
+    {NIC_F(0), NIC_F(1), VDP_OFFLOAD_CSUM},
+    {NIC_F(11), NIC_F(7), VDP_OFFLOAD_TSO4},
+    {NIC_F(12), NIC_F(8), VDP_OFFLOAD_TSO6},
+    {NIC_F(13), NIC_F(9), VDP_OFFLOAD_ECN},
+    {NIC_F(14), NIC_F(10), VDP_OFFLOAD_UFO},
+    {NIC_F(56), NIC_F(54), VDP_OFFLOAD_USO4},
+    {NIC_F(56), NIC_F(55), VDP_OFFLOAD_USO6},
+};
+
+static void nic_choose_loops(struct vdp_nic *nic)
 {
-	static const uint8_t rest[8] = {0x02, 0, 0, 0, 0, 0, 0x88, 0xb5};
-	uint32_t size = nic->conf.generate_size;
+	bool packed = nic->features & NIC_F_PACKED, hash = nic->features & NIC_F_HASH_REPORT;
+	uint32_t host = 0, guest = 0, header = hash ? VDP_NET_HDR_HASH : VDP_NET_HDR;
 
-	nic->generated_slots = size <= NIC_GENERATE_SLOTS_BYTES ? VDP_BURST : 1;
-	nic->generated = malloc((size_t)size * nic->generated_slots);
-	if (!nic->generated)
-		return -ENOMEM;
-	for (uint32_t slot = 0; slot < nic->generated_slots; slot++) {
-		uint8_t *frame = nic->generated + (size_t)slot * size;
-
-		for (uint32_t i = 0; i < size; i++)
-			frame[i] = (uint8_t)i;
-		memcpy(frame, nic->conf.mac, 6);
-		memcpy(frame + 6, rest, sizeof(rest));
+	for (size_t i = 0; i < sizeof(nic_offloads) / sizeof(nic_offloads[0]); i++) {
+		host |= nic->features & nic_offloads[i].host ? nic_offloads[i].offloads : 0;
+		guest |= nic->guest_offloads & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
 	}
-	return 0;
+	if (nic->features & NIC_F_OFFLOADS || hash)
+		nic->net = packed ? &vdp_net_packed_headers : &vdp_net_split_headers;
+	else
+		nic->net = packed ? &vdp_net_packed : &vdp_net_split;
+	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+		struct vdp_ring *ring = &nic->queues[i].ring;
+
+		ring->header = ring->shortest = header;
+		ring->longest = i % 2 ? header + VDP_FRAME_MAX : UINT32_MAX;
+		ring->offloads = i % 2 ? host : guest;
+	}
+}
+
+static void nic_choose_look(struct vdp_nic *nic)
+{
+	const struct vdp_filter *filter = &nic->filter;
+
+	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types;
 }
 
 static void nic_free(struct vdp_nic *nic)
@@ -80,7 +116,6 @@ static void nic_free(struct vdp_nic *nic)
 			close(nic->queues[i].doorbell_fd);
 	}
 	pthread_mutex_destroy(&nic->lock);
-	free(nic->generated);
 	free(nic->inject);
 	free(nic->pairs);
 	free(nic);
@@ -92,17 +127,17 @@ static int nic_init_parts(struct vdp_nic *nic)
 	nic->config_call_fd = -1;
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
-	nic->net = &vdp_net_split;
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
 	for (uint32_t i = 0; i < nic_queues(nic); i++)
 		nic_init_queue(nic, i);
+	nic_choose_loops(nic);
 	if (!nic->pairs)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
 		nic->pairs[i].rx = nic->queues + 2 * i;
 		nic->pairs[i].tx = nic->queues + 2 * i + 1;
 	}
-	return nic->port->generates ? nic_init_generator(nic) : 0;
+	return 0;
 }
 
 int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
@@ -119,11 +154,18 @@ int vdp_nic_init(struct vdp_nic **ret, const struct vdp_nic_conf *conf)
 		return -ENOMEM;
 	memset(nic, 0, size);
 	nic->conf = *conf;
+	if (nic->conf.pair_step == 0)
+		nic->conf.pair_step = 1;
 	rc = nic_init_parts(nic);
 	if (rc == 0)
 		rc = vdp_nic_start(nic);
 	if (rc < 0) {
 		nic_free(nic);
+		return rc;
+	}
+	rc = nic->port->init ? nic->port->init(nic) : 0;
+	if (rc < 0) {
+		vdp_nic_fini(nic);
 		return rc;
 	}
 	*ret = nic;
@@ -135,6 +177,8 @@ void vdp_nic_fini(struct vdp_nic *nic)
 	if (!nic)
 		return;
 	vdp_nic_stop(nic);
+	if (nic->port->fini)
+		nic->port->fini(nic);
 	nic_free(nic);
 }
 
@@ -169,8 +213,11 @@ void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
 {
 	nic->features = features;
 	nic->mergeable = features & NIC_F_MRG_RXBUF;
-	nic->net = features & NIC_F_PACKED ? &vdp_net_packed : &vdp_net_split;
+	nic->guest_offloads = features;
+	nic_choose_loops(nic);
 	nic_attach(nic);
+	if (nic->port->negotiated)
+		nic->port->negotiated(nic);
 }
 
 void vdp_nic_run(struct vdp_nic *nic, bool on)
@@ -178,13 +225,33 @@ void vdp_nic_run(struct vdp_nic *nic, bool on)
 	nic->running = on;
 	for (uint32_t i = 0; i < nic->conf.pairs; i++) {
 		nic->pairs[i].next_ns = 0;
-		nic->pairs[i].rx_starved = false;
+		nic->pairs[i].rx_starved = nic->pairs[i].tx_blocked = false;
 	}
 }
 
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs)
 {
 	nic->active_pairs = pairs < nic->conf.pairs ? pairs : nic->conf.pairs;
+}
+
+void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter)
+{
+	nic->filter = *filter;
+	nic_choose_look(nic);
+}
+
+void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss)
+{
+	nic->rss = *rss;
+	nic_choose_look(nic);
+}
+
+void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
+{
+	nic->guest_offloads = nic->features & features;
+	nic_choose_loops(nic);
+	if (nic->port->negotiated)
+		nic->port->negotiated(nic);
 }
 
 void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end)
@@ -204,6 +271,10 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	}
 	vdp_nic_set_config_call(nic, -1);
 	vdp_nic_set_features(nic, 0);
+	nic->filter = (struct vdp_filter){0};
+	nic->rss = (struct vdp_rss){0};
+	nic->look = false;
+	memset(&nic->steer, 0, sizeof(nic->steer));
 	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
 	for (uint32_t i = 0; i < nic->conf.pairs; i++)
 		nic->pairs[i].sequence = 0;
@@ -370,4 +441,9 @@ void vdp_nic_error(const struct vdp_nic *nic, struct vdp_nic_error *ret)
 	pthread_mutex_lock(lock);
 	*ret = nic->reported;
 	pthread_mutex_unlock(lock);
+}
+
+int vdp_nic_port_error(const struct vdp_nic *nic)
+{
+	return __atomic_load_n(&nic->port_error, __ATOMIC_ACQUIRE);
 }

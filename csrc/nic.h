@@ -12,12 +12,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "capture.h"
 #include "dma.h"
+#include "filter.h"
+#include "rss.h"
 #include "worker.h"
 
 #define VDP_NIC_MAX_PAIRS 128u
 
-enum vdp_port { VDP_PORT_ECHO, VDP_PORT_DISCARD, VDP_PORT_GENERATE };
+#define VDP_NIC_MAX_SIZES   16u      /* of generated frames */
+#define VDP_LINK_RING_BYTES 0x81000u /* of one direction of one pair on a wire between two NICs */
+/* The receive ring of a packet socket */
+#define VDP_PACKET_FRAME  2048u
+#define VDP_PACKET_BLOCK  65536u
+#define VDP_PACKET_BLOCKS 16u
+
+enum vdp_port {
+	VDP_PORT_ECHO,
+	VDP_PORT_DISCARD,
+	VDP_PORT_GENERATE,
+	VDP_PORT_TAP,
+	VDP_PORT_PACKET,
+	VDP_PORT_PCAP,
+	VDP_PORT_LINK,
+};
 
 struct vdp_nic_conf {
 	uint32_t pairs;   /* receive/transmit pairs; queue 2p receives, 2p + 1 transmits */
@@ -25,9 +43,20 @@ struct vdp_nic_conf {
 	uint32_t poll_us; /* poll this long after the last frame, then sleep; UINT32_MAX: never sleep */
 	struct vdp_worker *worker; /* borrowed; NULL: one of its own */
 	int32_t cpu;               /* where its own worker is pinned, or -1 */
-	uint32_t generate_size;    /* bytes of a generated frame, 60 to 65535 */
-	uint64_t generate_pps;     /* frames a second and pair, 0: as fast as it goes */
-	uint8_t mac[6];            /* destination of generated frames */
+	uint32_t generate_size;    /* bytes of a generated frame, 60 to 65535; the longest of a mix */
+	uint32_t generate_mix;     /* sizes that take turns, or 0 */
+	uint32_t generate_sizes[VDP_NIC_MAX_SIZES];
+	uint32_t generate_flows; /* IPv4 and UDP frames of so many flows, or 0: frames of our own ethertype */
+	uint64_t generate_pps;   /* frames a second and pair, 0: as fast as it goes */
+	uint8_t mac[6];          /* destination of generated frames */
+	/*
+	 * Of a device with several workers: our pair p is its pair first_pair + p * pair_step (0: 1), and
+	 * that is what the wire knows it by.
+	 */
+	uint32_t first_pair, pair_step;
+	const int32_t *port_fds;     /* TAP and PACKET: of each of the device's pairs, O_NONBLOCK; borrowed */
+	struct vdp_capture *capture; /* PCAP must have one; borrowed, or NULL */
+	int32_t event_fd;            /* eventfd, signalled when vdp_nic_port_error changes; borrowed, or -1 */
 	/*
 	 * Doorbell pages, or NULL: those of pair p lie p * pair_stride bytes behind pages, that of its
 	 * transmit queue another page_stride behind. Whoever can reach one rings by a store to its first
@@ -50,9 +79,13 @@ struct vdp_queue_stats {
 	uint64_t kicks;   /* wake-ups by the doorbell */
 	uint64_t calls;   /* notifications sent */
 	uint64_t calls_suppressed;
-	uint64_t indirect;   /* chains with an indirect table */
-	uint64_t errors;     /* ring or buffer errors: each stops the NIC */
-	uint64_t page_kicks; /* wake-ups by a store to the doorbell page; several stores may be one */
+	uint64_t indirect;    /* chains with an indirect table */
+	uint64_t errors;      /* ring or buffer errors: each stops the NIC */
+	uint64_t page_kicks;  /* wake-ups by a store to the doorbell page; several stores may be one */
+	uint64_t bad_headers; /* frames from the driver dropped for their virtio header (5.1.6.2) */
+	uint64_t filtered;    /* frames from the wire that the driver's filters stopped */
+	uint64_t mended; /* frames whose checksum or segments we made, because the driver does not take the
+			    offload */
 };
 
 enum vdp_nic_error_code {
@@ -96,6 +129,15 @@ void vdp_nic_refresh(struct vdp_nic *nic); /* [paused] after a change of the DMA
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] */
 
 /*
+ * [paused] What the driver says over its control queue; copied. A reset takes all of it away: no filter, no
+ * hash, offloads as negotiated.
+ */
+void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter);
+void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss);
+/* NET_GUEST_* bits that the driver takes from now on. Ref: 5.1.6.5.8 */
+void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features);
+
+/*
  * [paused] Log the pages that packets are written to: bit n of the bitmap in [base, end) is page n of 4 KiB
  * of the IOVA space. end 0: off. A reset leaves it as it is.
  */
@@ -123,6 +165,18 @@ int vdp_nic_doorbell_fd(struct vdp_nic *nic, uint32_t queue); /* eventfd that do
 /* Deliver a frame (no virtio header) to the wire as if transmitted on a pair; one at a time, -EAGAIN when
  * busy. */
 int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32_t length);
+
+/*
+ * [paused] LINK: the wire to the other NIC. side 0 or 1: we transmit into ring 2p + side of shared memory and
+ * receive from the other. wake and peer_wake: eventfds, one for each of the device's pairs. All borrowed
+ * until detach.
+ */
+int vdp_nic_link_attach(
+    struct vdp_nic *nic, void *memory, uint32_t side, const int32_t *wake, const int32_t *peer_wake);
+void vdp_nic_link_detach(struct vdp_nic *nic);
+
+/* Any thread. errno that keeps the port from moving frames, or 0. */
+int vdp_nic_port_error(const struct vdp_nic *nic);
 
 /* Any thread. */
 const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uint32_t queue);

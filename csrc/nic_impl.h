@@ -1,4 +1,4 @@
-/* The inside of the software NIC: control (nic.c), service (nic_worker.c) and ports (nic_port.c). */
+/* The inside of the software NIC: control (nic.c), service (nic_worker.c) and ports (port.h). */
 #ifndef VDP_NIC_IMPL_H
 #define VDP_NIC_IMPL_H
 
@@ -6,6 +6,7 @@
 
 #include "net_device.h"
 #include "nic.h"
+#include "steer.h"
 #include "worker_impl.h"
 
 #define VDP_NIC_NO_QUEUE UINT32_MAX
@@ -17,15 +18,40 @@ struct vdp_pair {
 	uint64_t sequence; /* of the next generated frame */
 	uint64_t next_ns;  /* when that is due; CLOCK_MONOTONIC, 0: not set */
 	bool rx_starved;   /* wants receive buffers */
+	bool tx_blocked;   /* the port takes no more right now: try again, do not sleep */
+	void *port;        /* what the port keeps */
 };
 
 /* What is at the other end of the wire. */
 struct vdp_port_ops {
+	/*
+	 * While the workers are paused; may be NULL. A port that reads fds has them watched: readable wakes
+	 * the worker (once: read until EAGAIN). After a failed init comes fini.
+	 */
+	int (*init)(struct vdp_nic *nic);
+	void (*fini)(struct vdp_nic *nic);
 	/* Serve the pair once, at most a burst; returns the frames moved. */
 	uint32_t (*poll)(struct vdp_nic *nic, struct vdp_pair *pair);
 	/* A frame in scratch->src[1] came as if transmitted; NULL: it is lost. */
 	void (*inject)(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
+
+	/* Of ports that poll by vdp_port_exchange. Send frames out; returns how many were dealt with, sent or
+	 * not. */
+	uint32_t (*send)(
+	    struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+	/* The same with one frame in scratch->src from [1] on. */
+	bool (*send_pieces)(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t pieces, uint32_t length);
+	/* Frames from outside to the driver; returns how many. */
+	uint32_t (*receive)(struct vdp_nic *nic, struct vdp_pair *pair);
+
+	/* Of ports that know more than fds tell; may be NULL. The worker goes to sleep, or not; is there
+	 * work? */
+	void (*asleep)(struct vdp_nic *nic, struct vdp_pair *pair, bool asleep);
+	bool (*waiting)(struct vdp_nic *nic, struct vdp_pair *pair);
+	/* Features are in force; may be NULL. */
+	void (*negotiated)(struct vdp_nic *nic);
 	bool generates; /* has work of its own: see next_ns and rx_starved */
+	bool captures;  /* send is what captures frames */
 };
 
 extern const struct vdp_port_ops *const vdp_ports[];
@@ -52,14 +78,17 @@ struct vdp_nic {
 	uint64_t features;
 	uint32_t active_pairs;
 	struct vdp_dirty log;
-	bool running;                /* DRIVER_OK */
-	bool mergeable;              /* receive buffers */
+	bool running;            /* DRIVER_OK */
+	bool mergeable;          /* receive buffers */
+	bool look;               /* at each frame from the wire: filter or rss asks for it */
+	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
+	struct vdp_filter filter;
+	struct vdp_rss rss;
+	struct vdp_steer steer;
 	struct vdp_nic_error error;  /* as the worker found it */
 	volatile uint32_t serving;   /* the queue whose memory is being touched, for SIGBUS */
 	struct vdp_scratch *scratch; /* the worker's */
-	uint8_t *generated;          /* generated_slots frames of generate_size bytes */
-	uint32_t generated_slots;
-	uint64_t idle_since_ns; /* 0: busy until now */
+	uint64_t idle_since_ns;      /* 0: busy until now */
 	/* Its place in the worker's lists (worker_impl.h), and when to look at it while it sleeps. */
 	uint32_t slot, at;
 	enum vdp_nic_place place;
@@ -72,6 +101,7 @@ struct vdp_nic {
 	bool own_worker;
 	pthread_mutex_t lock;          /* of reported, and of what is made when first asked for */
 	struct vdp_nic_error reported; /* the error, for any thread */
+	int port_error;                /* atomic: errno that the port is down with, or 0 */
 	struct vdp_inject *inject;     /* atomic: NULL until the first one */
 
 	/* Control's. */
@@ -90,6 +120,19 @@ void vdp_nic_stop(struct vdp_nic *nic);
  * it is closed: with a duplicate in other hands, close alone would leave it watched.
  */
 int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
+/*
+ * receive.c: frames from the wire, for the driver. All ports come through here.
+ *
+ * The pair is the one whose receive queue they go to, unless the driver set up another steering. Frames that
+ * the driver's filters stop, or for which there is no buffer, are dropped and counted. What their headers ask
+ * for and the driver does not take, is done here. Of a table without headers (nic->net->headers) the headers
+ * are not looked at. Returns how many were received; the pair's receive queue is to be flushed by the caller
+ * (others, that steering chose, were).
+ */
+uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+/* The same with the one frame in scratch->src from [1] on, and its header in scratch->frame. */
+uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
+
 void vdp_nic_unwatch(struct vdp_nic *nic, int fd);
 
 /* nic_worker.c, for the worker; nic_serve.h is the rest. */

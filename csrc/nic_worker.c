@@ -50,6 +50,7 @@ static void nic_inject(struct vdp_nic *nic)
 		return;
 	if (nic->port->inject && inject->pair < nic->active_pairs) {
 		nic->scratch->src[1] = (struct vdp_piece){.addr = inject->frame, .length = inject->length};
+		nic->scratch->frame = (struct vdp_net_hdr){0};
 		nic->port->inject(nic, nic->pairs + inject->pair, inject->length);
 	}
 	__atomic_store_n(&inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
@@ -71,6 +72,8 @@ static void nic_mind_kicks(struct vdp_nic *nic, bool on)
 
 		nic_mind_kick(nic, pair->tx, on);
 		nic_mind_kick(nic, pair->rx, on && pair->rx_starved);
+		if (nic->port->asleep)
+			nic->port->asleep(nic, pair, on);
 	}
 }
 
@@ -89,7 +92,9 @@ static bool nic_has_work(struct vdp_nic *nic, uint64_t now_ns, uint64_t *due_ns)
 	for (uint32_t i = 0; i < nic->active_pairs; i++) {
 		struct vdp_pair *pair = nic->pairs + i;
 
-		if (nic_waiting(nic, pair->tx))
+		if (pair->tx_blocked || nic_waiting(nic, pair->tx))
+			return true;
+		if (nic->port->waiting && nic->port->waiting(nic, pair))
 			return true;
 		if (pair->rx_starved) {
 			if (nic_waiting(nic, pair->rx))

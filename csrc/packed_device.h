@@ -4,6 +4,13 @@
 
 #include "device_ring.h"
 
+static inline bool vdp_packed_size_ok(const struct vdp_queue_conf *conf)
+{
+	uint16_t size = conf->size;
+
+	return size > 0 && size <= VDP_PACKED_MAX_SIZE && vdp_packed_at(conf->last_avail) < size;
+}
+
 bool vdp_packed_attach(struct vdp_ring *q, const struct vdp_queue_conf *conf, bool report);
 
 int vdp_packed_read(

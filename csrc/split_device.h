@@ -4,6 +4,13 @@
 
 #include "device_ring.h"
 
+static inline bool vdp_split_size_ok(const struct vdp_queue_conf *conf)
+{
+	uint16_t size = conf->size;
+
+	return size > 0 && size <= VDP_SPLIT_MAX_SIZE && !(size & (size - 1));
+}
+
 bool vdp_split_attach(struct vdp_ring *q, const struct vdp_queue_conf *conf, bool report);
 
 int vdp_split_read(

@@ -232,6 +232,7 @@ static int init_events(struct vdp_traffic *traffic)
 static int init_pairs(struct vdp_traffic *traffic, const struct vdp_traffic_conf *conf)
 {
 	traffic->conf = *conf;
+	traffic->conf.together = conf->together ? conf->together : 1;
 	traffic->stats = aligned_alloc(64, conf->pairs * sizeof(*traffic->stats));
 	traffic->pairs = calloc(conf->pairs, sizeof(*traffic->pairs));
 	if (!traffic->stats || !traffic->pairs)
@@ -251,9 +252,25 @@ static bool ring_ok(const struct vdp_traffic_ring *ring, bool needed, uint32_t l
 	       ring->segments <= VDP_TRAFFIC_MAX_SEGMENTS;
 }
 
+/* Bytes to send at most, or 0 when these frames cannot be sent so. */
+static uint32_t longest(const struct vdp_traffic_conf *conf, uint32_t largest)
+{
+	uint32_t together = conf->together ? conf->together : 1;
+
+	if (!conf->offload)
+		return together > 1 ? 0 : VDP_TRAFFIC_HEADER + largest;
+	if (conf->offload > VDP_TRAFFIC_TSO || conf->mode == VDP_TRAFFIC_RECEIVE)
+		return 0;
+	if (together > 1 && (conf->offload != VDP_TRAFFIC_TSO || conf->size_count > 1))
+		return 0;
+	if (together > (VDP_FRAME_MAX - VDP_ENVELOPE) / largest)
+		return 0;
+	return VDP_TRAFFIC_HEADER + VDP_ENVELOPE + together * largest;
+}
+
 static bool conf_ok(const struct vdp_traffic_conf *conf)
 {
-	uint32_t largest = VDP_FRAME_MIN;
+	uint32_t largest = VDP_FRAME_MIN, bytes;
 
 	if (conf->mode > VDP_TRAFFIC_TRANSMIT || !conf->pairs || conf->pairs > VDP_TRAFFIC_MAX_PAIRS)
 		return false;
@@ -264,10 +281,12 @@ static bool conf_ok(const struct vdp_traffic_conf *conf)
 			return false;
 		largest = conf->sizes[i] > largest ? conf->sizes[i] : largest;
 	}
+	bytes = longest(conf, largest);
+	if (!bytes)
+		return false;
 	for (uint32_t i = 0; i < conf->pairs; i++) {
 		if (!ring_ok(&conf->pair[i].rx, conf->mode != VDP_TRAFFIC_TRANSMIT, VDP_FRAME_MIN) ||
-		    !ring_ok(
-			&conf->pair[i].tx, conf->mode != VDP_TRAFFIC_RECEIVE, largest + VDP_TRAFFIC_HEADER))
+		    !ring_ok(&conf->pair[i].tx, conf->mode != VDP_TRAFFIC_RECEIVE, bytes))
 			return false;
 	}
 	return true;

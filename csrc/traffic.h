@@ -24,6 +24,13 @@ enum vdp_traffic_mode {
 	VDP_TRAFFIC_TRANSMIT, /* send only */
 };
 
+/* What the device is asked to do with each frame: then they travel in envelopes (envelope.h). */
+enum vdp_traffic_offload {
+	VDP_TRAFFIC_PLAIN,
+	VDP_TRAFFIC_CSUM, /* complete the checksum */
+	VDP_TRAFFIC_TSO,  /* and cut several frames apart */
+};
+
 struct vdp_traffic_ring {
 	struct vdp_driver *driver; /* borrowed; NULL when the mode does not need it */
 	struct vdp_doorbell bell;
@@ -52,6 +59,8 @@ struct vdp_traffic_conf {
 	uint32_t drain_ms; /* how long to wait for answers when stopped */
 	int32_t cpu;       /* pin the thread, or -1 */
 	bool mergeable;    /* NET_MRG_RXBUF */
+	uint32_t offload;  /* enum vdp_traffic_offload */
+	uint32_t together; /* with TSO: how many frames in one envelope; they are of one size then */
 	uint8_t dst[6], src[6];
 };
 
@@ -70,6 +79,7 @@ struct vdp_traffic_stats {
 	uint64_t kicks, calls;
 	uint64_t fault; /* enum vdp_driver_fault_code: the pair stopped */
 	uint64_t fault_detail;
+	uint64_t offloaded; /* frames that came back with the header that asks for the offload */
 };
 
 struct vdp_traffic;

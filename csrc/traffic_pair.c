@@ -6,23 +6,6 @@
 
 #define AT_NUM_BUFFERS 10u
 
-static void prepare_transmit(struct vdp_pair *pair)
-{
-	const struct vdp_traffic_conf *conf = pair->conf;
-	struct vdp_driver_state state;
-
-	vdp_driver_state(pair->tx.driver, &state);
-	for (uint32_t i = 0; i < state.size; i++) {
-		uint8_t *buffer = pair->tx.buffers + (uint64_t)i * pair->tx.stride;
-
-		memset(buffer, 0, VDP_TRAFFIC_HEADER);
-		vdp_frame_prepare(buffer + VDP_TRAFFIC_HEADER, pair->tx.stride - VDP_TRAFFIC_HEADER,
-		    pair->flow, conf->dst, conf->src);
-	}
-	for (uint32_t i = 0; i < conf->size_count; i++)
-		vdp_frame_shape_init(&pair->shapes[i], pair->tx.buffers + VDP_TRAFFIC_HEADER, conf->sizes[i]);
-}
-
 int vdp_pair_init(struct vdp_pair *pair, const struct vdp_traffic_conf *conf, uint32_t flow,
     struct vdp_traffic_stats *stats)
 {
@@ -37,7 +20,7 @@ int vdp_pair_init(struct vdp_pair *pair, const struct vdp_traffic_conf *conf, ui
 		return -ENOMEM;
 	vdp_ledger_init(&pair->ledger, 0);
 	if (pair->tx.driver)
-		prepare_transmit(pair);
+		vdp_pair_prepare(pair);
 	return 0;
 }
 
@@ -152,7 +135,7 @@ static int check(struct vdp_pair *pair, const uint8_t *frame, uint32_t length, u
 	return verdict;
 }
 
-static void account(struct vdp_pair *pair, const uint8_t *frame, uint32_t length)
+static void account_one(struct vdp_pair *pair, const uint8_t *frame, uint32_t length)
 {
 	struct vdp_traffic_stats *stats = pair->stats;
 	uint64_t sequence;
@@ -168,6 +151,26 @@ static void account(struct vdp_pair *pair, const uint8_t *frame, uint32_t length
 		break;
 	default:
 		stats->foreign++;
+	}
+}
+
+static void account(struct vdp_pair *pair, const uint8_t *frame, uint32_t length)
+{
+	struct vdp_opened opened;
+
+	if (!pair->conf->offload) {
+		account_one(pair, frame, length);
+		return;
+	}
+	if (!vdp_envelope_open(&opened, pair->says, frame, length)) {
+		pair->stats->corrupt++;
+		return;
+	}
+	for (uint32_t at = 0; at < opened.payload; at += opened.size) {
+		uint32_t left = opened.payload - at;
+
+		account_one(pair, frame + VDP_ENVELOPE + at, left < opened.size ? left : opened.size);
+		pair->stats->offloaded += opened.asked;
 	}
 }
 
@@ -208,6 +211,8 @@ static void take(struct vdp_pair *pair, const uint8_t *data, uint32_t length)
 		return;
 	}
 	buffers = length < VDP_TRAFFIC_HEADER ? 0 : num_buffers(pair, data);
+	if (buffers && pair->conf->offload)
+		memcpy(pair->says, data, VDP_ENVELOPE_HEADER);
 	if (buffers == 0) {
 		pair->stats->corrupt++;
 	} else if (buffers == 1) {
@@ -263,36 +268,33 @@ static uint32_t smaller(uint32_t a, uint64_t b)
 static uint32_t may_send(struct vdp_pair *pair)
 {
 	const struct vdp_traffic_conf *conf = pair->conf;
-	uint32_t n = conf->burst;
+	uint32_t together = conf->together, n = conf->burst * together, room;
 	uint64_t in_flight = vdp_pair_in_flight(pair);
 
 	n = smaller(n, in_flight < conf->window ? conf->window - in_flight : 0);
+	n -= n % together; /* a smaller envelope would take more room than the window counts for it */
 	if (conf->count)
 		n = smaller(n, conf->count - pair->stats->sent);
-	if (n && vdp_driver_room(pair->tx.driver, pair->tx.segments) < n)
+	room = vdp_driver_room(pair->tx.driver, pair->tx.segments) * together;
+	if (n && room < n)
 		vdp_pair_reclaim(pair);
-	return smaller(n, vdp_driver_room(pair->tx.driver, pair->tx.segments));
+	room = vdp_driver_room(pair->tx.driver, pair->tx.segments) * together;
+	return smaller(n, room);
 }
 
 uint32_t vdp_pair_send(struct vdp_pair *pair)
 {
-	struct vdp_traffic_stats *stats = pair->stats;
-	uint32_t n, head;
+	uint32_t n, head, length;
 
 	if (!pair->tx.driver || failed(pair))
 		return 0;
 	n = may_send(pair);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct vdp_frame_shape *shape = &pair->shapes[pair->shape_at];
-
+	for (uint32_t i = 0; i < n;) {
 		head = (uint32_t)vdp_driver_next_head(pair->tx.driver);
-		vdp_frame_number(pair->tx.buffers + (uint64_t)head * pair->tx.stride + VDP_TRAFFIC_HEADER,
-		    shape, stats->sent);
-		give(&pair->tx, VDP_TRAFFIC_HEADER + shape->size, false);
-		stats->sent++;
-		stats->sent_bytes += shape->size;
-		if (++pair->shape_at == pair->conf->size_count)
-			pair->shape_at = 0;
+		i += vdp_pair_number(
+		    pair, pair->tx.buffers + (uint64_t)head * pair->tx.stride, n - i, &length);
+		give(&pair->tx, length, false);
+		pair->buffers++;
 	}
 	if (n)
 		publish(pair, &pair->tx);
@@ -312,7 +314,7 @@ bool vdp_pair_finished(const struct vdp_pair *pair)
 	case VDP_TRAFFIC_RECEIVE:
 		return stats->distinct >= count;
 	case VDP_TRAFFIC_TRANSMIT:
-		return stats->transmitted == count;
+		return stats->sent == count && stats->transmitted == pair->buffers;
 	default:
 		return stats->sent == count && !vdp_pair_in_flight(pair);
 	}
@@ -322,7 +324,7 @@ bool vdp_pair_drained(const struct vdp_pair *pair)
 {
 	if (failed(pair) || !pair->tx.driver)
 		return true;
-	return !vdp_pair_in_flight(pair) && pair->stats->transmitted == pair->stats->sent;
+	return !vdp_pair_in_flight(pair) && pair->stats->transmitted == pair->buffers;
 }
 
 void vdp_pair_look_for_stall(struct vdp_pair *pair, uint64_t now_ms)

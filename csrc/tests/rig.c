@@ -57,6 +57,8 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	    .port = conf->port,
 	    .poll_us = conf->poll_us,
 	    .cpu = -1,
+
+	    .event_fd = -1,
 	    .worker = conf->worker,
 	    .generate_size = conf->generate_size,
 	    .generate_pps = conf->generate_pps,

@@ -193,7 +193,7 @@ static void one_round(struct world *world, uint64_t seed)
 
 int main(void)
 {
-	struct vdp_nic_conf conf = {.pairs = 1, .port = VDP_PORT_ECHO, .cpu = -1};
+	struct vdp_nic_conf conf = {.pairs = 1, .port = VDP_PORT_ECHO, .cpu = -1, .event_fd = -1};
 	static struct world world = {.random = 88172645463325252ull};
 	time_t end = time(NULL) + 3; /* between two and three seconds */
 	uint64_t seed = 0;

@@ -102,18 +102,23 @@ static void test_refuses(void)
 {
 	struct rig_conf conf = {0};
 	struct vdp_queue_conf queue = {.size = 64};
-	struct vdp_nic_conf nic = {.pairs = 0, .cpu = -1};
+	struct vdp_nic_conf nic = {.pairs = 0, .cpu = -1, .event_fd = -1};
 	struct vdp_nic *none;
 	struct rig rig;
 
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
 	nic.pairs = VDP_NIC_MAX_PAIRS + 1;
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
-	nic = (struct vdp_nic_conf){.pairs = 1, .port = 99, .cpu = -1};
+	nic = (struct vdp_nic_conf){.pairs = 1, .port = 99, .cpu = -1, .event_fd = -1};
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
-	nic = (struct vdp_nic_conf){.pairs = 1, .port = VDP_PORT_GENERATE, .generate_size = 59, .cpu = -1};
+	nic = (struct vdp_nic_conf){.pairs = 1,
+	    .port = VDP_PORT_GENERATE,
+	    .generate_size = 59,
+	    .cpu = -1,
+
+	    .event_fd = -1};
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
-	nic = (struct vdp_nic_conf){.pairs = 1, .cpu = 4000};
+	nic = (struct vdp_nic_conf){.pairs = 1, .cpu = 4000, .event_fd = -1};
 	CHECK_EQ(vdp_nic_init(&none, &nic), -EINVAL);
 	rig_open(&rig, &conf);
 	CHECK_EQ(vdp_nic_queue_enable(rig.nic, 2, &queue), -EINVAL);

@@ -60,11 +60,16 @@ class LinuxGuest(Program):
         *,
         page_per_vq: bool = False,
         packed: bool = False,
+        pairs: int = 1,
     ) -> None:
-        """``page_per_vq``: QEMU's own condition for taking a doorbell page from the back end."""
+        """``page_per_vq``: QEMU's own condition for taking a doorbell page from the back end.
+
+        ``pairs``: as many CPUs, since Linux uses a pair for each.
+        """
         self.monitor = log.with_suffix(".qmp")  # a Unix socket
         memory = "256M"
-        machine = ["-machine", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", memory]
+        machine = ["-machine", "q35,memory-backend=ram", "-accel", "tcg", "-cpu", "qemu64", "-m", memory]
+        machine += ["-smp", str(pairs)]
         machine += ["-object", f"memory-backend-memfd,id=ram,size={memory},share=on"]
         machine += ["-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none"]
         machine += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
@@ -72,11 +77,12 @@ class LinuxGuest(Program):
         # ipv6: its own frames would be counted by the server. tsc: no calibration, which takes seconds here.
         # panic: an end, not a hang.
         boot += ["-append", "console=ttyS0 quiet ipv6.disable=1 tsc=reliable panic=-1", "-action", "panic=shutdown"]
-        nic = ["-chardev", f"socket,id=vhost,path={socket}", "-netdev", "vhost-user,id=net,chardev=vhost"]
+        many = (f",queues={pairs}", ",mq=on") if pairs > 1 else ("", "")
+        nic = ["-chardev", f"socket,id=vhost,path={socket}", "-netdev", f"vhost-user,id=net,chardev=vhost{many[0]}"]
         # vectors=0: QEMU 7.2 without KVM crashes when a vhost-user NIC uses MSI-X (a null irqfd table, in
         # msix_set_vector_notifiers); the back end sees the same call eventfds with a pin interrupt.
         pages, rings = "on" if page_per_vq else "off", "on" if packed else "off"
-        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages},packed={rings}"]
+        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages},packed={rings}{many[1]}"]
         super().__init__(["qemu-system-x86_64", *machine, *boot, *nic], log)
         self._mark = 0
         with self.kill_on_error():
@@ -89,6 +95,10 @@ class LinuxGuest(Program):
     def ask(self, line: str) -> Any:
         """One command and its answer. Raises ProgramError on ``!`` answers and on silence."""
         self.send(line)
+        return self.answer()
+
+    def answer(self) -> Any:
+        """That to a line that was only sent."""
         return self._answer(ANSWER_S)
 
     def reboot(self) -> None:

@@ -136,9 +136,9 @@ def test_v_explains_the_features_in_a_few_lines(path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         ran = process.finish()
     lines = [line.partition(" INFO soft0: ")[2] for line in ran.err.splitlines() if " INFO soft0: " in line]
-    assert lines[0].startswith("offered: NET_MTU NET_MAC")
-    assert any(line.startswith("not offered, the device does not have it: NET_CSUM ") for line in lines)
-    assert sum("offered" in line for line in lines) <= 6
+    assert lines[0].startswith("offered: NET_CSUM NET_GUEST_CSUM NET_MTU NET_MAC")
+    assert any(line.startswith("not offered, the device does not have it: NET_GSO ") for line in lines)
+    assert sum("offered" in line for line in lines) <= 7
     assert any("started, queues [0, 1]" in line for line in lines)
     why = "the function takes the kick eventfd itself; no host notifier: queues share a doorbell page"
     assert f"doorbells of queues 0 1: ioeventfd ({why})" in lines

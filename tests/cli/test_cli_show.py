@@ -33,7 +33,7 @@ def test_show_as_json(cli: Cli) -> None:
     assert body["interrupts"].startswith("an MSI-X vector for each queue")
     assert body["pci"] == {"id": "1af4:1041", "subsystem": "1af4:5d1c", "revision": 1, "vectors": 5}
     assert body["config"] == {
-        "mac": "52:54:00:00:00:01", "link_up": True, "mtu": 9000, "max_queue_pairs": 2, "speed": None,
+        "mac": "52:54:00:00:00:01", "link_up": True, "mtu": 9000, "max_queue_pairs": 2, "speed": 10000,
     }  # fmt: skip
     assert body["queues"][3] == {
         "queue": 3, "kind": "transmit", "size_max": 1024, "bar": 0, "offset": 0x300C, "width": 16, "value": 3,
@@ -59,7 +59,7 @@ def test_registers_only_when_asked_for(cli: Cli) -> None:
 
 def test_show_for_people(cli: Cli) -> None:
     out = cli("show", "soft:queues=2,mac=52:54:00:00:00:01").out
-    assert "config         52:54:00:00:00:01, link up, MTU 1500, 2 queue pairs\n" in out
+    assert "config         52:54:00:00:00:01, link up, MTU 1500, 2 queue pairs, 10000 Mbit/s\n" in out
     assert "queues         2 pairs, up to 1024 entries\n" in out
     assert "can            stop one queue, resume a queue where it stood, announce a guest (RARP)\n" in out
     assert "cannot         log dirty pages\n" in out

@@ -28,10 +28,10 @@ from vfiodpa.errors import (
 )
 from vfiodpa.guest.direct import DirectGuest
 from vfiodpa.memory import PAGE_SIZE
-from vfiodpa.soft.commands import Refused
 from vfiodpa.soft.control_queue import ControlQueue as Device
 from vfiodpa.soft.domain import SoftDomain
 from vfiodpa.soft.function import SoftFunction
+from vfiodpa.soft.settings import Refused
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_net import Ack
 
@@ -78,7 +78,7 @@ def told(nic: VdpaDevice, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of pairs that reach the device."""
     assert isinstance(nic.function, SoftFunction)
     seen: list[int] = []
-    monkeypatch.setattr(nic.function.device.settings, "set_pairs", seen.append)
+    monkeypatch.setattr(nic.function.device.settings.effects, "set_pairs", seen.append)
     return seen
 
 
@@ -160,7 +160,7 @@ def test_a_refusal_has_a_name(guest: DirectGuest, nic: VdpaDevice, monkeypatch: 
 
 
 def test_an_answer_that_nobody_knows(guest: DirectGuest, nic: VdpaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Device, "_run", lambda *_: 7)
+    monkeypatch.setattr(Device, "_run", lambda *_: b"\7")
     with pytest.raises(DeviceError, match="answered with 0x07"):
         nic.set_active_pairs(1)
 

@@ -29,14 +29,14 @@ TOP = 1 << 48
 def watch(served: Served, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of pairs that the device is told."""
     seen: list[int] = []
-    settings = served.function.device.settings
-    carry_out = settings.set_pairs
+    effects = served.function.device.settings.effects
+    carry_out = effects.set_pairs
 
     def set_pairs(pairs: int) -> None:
         seen.append(pairs)
         carry_out(pairs)
 
-    monkeypatch.setattr(settings, "set_pairs", set_pairs)
+    monkeypatch.setattr(effects, "set_pairs", set_pairs)
     return seen
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.soft.soft_rig import Nic, S, fired
 from vfiodpa._native import lib
+from vfiodpa.errors import Unsupported
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.queue import DriverQueue
 from vfiodpa.memory import Iova
 from vfiodpa.soft import commands
-from vfiodpa.soft.commands import COMMANDS, NetState, Refused
+from vfiodpa.soft.virtio_net import NOTIFY_OFFSET
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_net import Ack, CtrlClass, MacCommand, MqCommand, RxCommand, VlanCommand
 from vfiodpa.spec.virtio_ring import DescFlag, SplitDesc
@@ -32,7 +30,7 @@ PROMISC = bytes([CtrlClass.RX, RxCommand.PROMISC, 1])
 
 
 class Control:
-    """A driver with nothing but a control queue."""
+    """A driver with nothing but a control queue. ``room``: bytes for the answer."""
 
     def __init__(self, nic: Nic, features: Feature = BASIC, *, index: int = 2, vector: int | None = None) -> None:
         self.nic = nic
@@ -51,7 +49,8 @@ class Control:
             common.queue_msix_vector = vector
         common.queue_enable = 1
         common.device_status |= S.DRIVER_OK
-        self.ack = self.memory.alloc(64)
+        self.ack = self.memory.alloc(4096)
+        self.result = b""  # what followed the last ack
         self.at = self.memory.alloc(16384)
 
     def send(self, command: bytes, *, cut: tuple[int, ...] = (2,), room: int = 1) -> int:
@@ -64,8 +63,10 @@ class Control:
         self.queue.send(readable, [(self.ack, room)] if room else [])
         used = self.queue.pop()
         assert used is not None, "not answered"
-        assert used.length == min(room, 1)
-        return self.memory.read(self.ack, 1)[0]
+        answer = self.memory.read(self.ack, max(room, 1))
+        assert used.length == min(room, 1) or room > 1
+        self.result = answer[1 : used.length]
+        return answer[0]
 
     def close(self) -> None:
         self.queue.close()
@@ -211,32 +212,8 @@ def test_readable_behind_writable_is_the_devices_error(make_nic: Make) -> None:
     assert "readable after writable" in control.nic.f.diagnose()
 
 
-# The table itself
-
-
-def state() -> NetState:
-    return NetState(4, lambda _mac: None, lambda _pairs: None)
-
-
-ALL = F(sum({command.needs for command in COMMANDS.values()}))
-
-
-def test_tables_and_vlans_are_kept() -> None:
-    one = state()
-    table = (1).to_bytes(4, "little") + MAC + (2).to_bytes(4, "little") + bytes(12)
-    commands.run(one, ALL, bytes([CtrlClass.MAC, MacCommand.TABLE_SET]) + table)
-    assert (one.unicast, one.multicast) == ((MAC,), (bytes(6), bytes(6)))
-    for vlan in (7, 9):
-        commands.run(one, ALL, bytes([CtrlClass.VLAN, VlanCommand.ADD, vlan, 0]))
-    commands.run(one, ALL, bytes([CtrlClass.VLAN, VlanCommand.DEL, 7, 0]))
-    assert one.vlans == {9}
-    one.clear()
-    assert (one.unicast, one.multicast, one.vlans) == ((), (), set())
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.binary(max_size=40) | st.tuples(st.sampled_from(sorted(COMMANDS)), st.binary(max_size=40)))
-def test_any_bytes_are_run_or_refused(what: bytes | tuple[tuple[int, int], bytes]) -> None:
-    command = what if isinstance(what, bytes) else bytes(what[0]) + what[1]
-    with contextlib.suppress(Refused):
-        commands.run(state(), ALL, command)
+def test_its_doorbell_cannot_be_bound(make_nic: Make) -> None:
+    nic, fd = make_nic("soft"), os.eventfd(0, os.EFD_NONBLOCK)
+    with pytest.raises(Unsupported, match="register only"):
+        nic.f.ioeventfd(0, NOTIFY_OFFSET + 8, 16, 2, fd)
+    os.close(fd)

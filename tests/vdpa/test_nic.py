@@ -109,7 +109,7 @@ def test_a_block_of_a_closed_nic_says_so(nic: vfiodpa.Nic) -> None:
 def test_features_by_any_name(nic: vfiodpa.Nic) -> None:
     for name in ("mrg_rxbuf", "NET_MRG_RXBUF", "VIRTIO_NET_F_MRG_RXBUF", "VIRTIO_F_VERSION_1"):
         assert name in nic.features
-    assert "rss" not in nic.features
+    assert "rsc_ext" not in nic.features
     with pytest.raises(ValueError, match="no feature is called 'mrg_rx'"):
         _ = "mrg_rx" in nic.features
 
@@ -118,7 +118,7 @@ def test_features_by_any_name(nic: vfiodpa.Nic) -> None:
     ("name", "why"),
     [
         ("mac", ""),
-        ("rss", "the device does not have it"),
+        ("rsc_ext", "the device does not have it"),
         ("access_platform", "it is between driver and device only, the guest's driver talks to its VMM"),
     ],
 )
@@ -146,7 +146,7 @@ def test_the_configuration_is_read_anew(nic: vfiodpa.Nic) -> None:
 
 
 def test_a_field_that_the_device_does_not_have_is_none() -> None:
-    with vfiodpa.open("soft:off=mac+mtu+status") as nic:
+    with vfiodpa.open("soft:off=mac+mtu+status+speed_duplex") as nic:
         config = nic.config
         assert (config.mac, config.mtu, config.link_up, config.speed) == (None, None, None, None)
 

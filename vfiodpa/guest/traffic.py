@@ -19,7 +19,7 @@ import numpy as np
 
 from .._native import ffi, lib
 from ..errors import StateError, UsageError, check
-from ..spec.features import Feature
+from ..spec.features import Feature, names
 from ..spec.virtio_net import rx_queue, tx_queue
 from .guest import Guest
 from .queue import FAULT_TEXT, DriverQueue, Fault
@@ -37,6 +37,21 @@ class Mode(IntEnum):
     TRANSMIT = 2  # send only
 
 
+class Offload(IntEnum):
+    """What the device is asked to do with each frame (``enum vdp_traffic_offload``)."""
+
+    PLAIN = 0
+    CSUM = 1  # complete the checksum of the TCP segment that holds it
+    TSO = 2  # and part several frames in one
+
+
+NEEDS = {
+    Offload.PLAIN: Feature(0),
+    Offload.CSUM: Feature.NET_CSUM,
+    Offload.TSO: Feature.NET_CSUM | Feature.NET_HOST_TSO4,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to send and how.
@@ -46,7 +61,8 @@ class Plan:
     holds. ``count``: frames per pair, 0: until stopped. ``poll_us``: how long to poll without a
     frame before sleeping. ``segments``: descriptors per buffer; from 2 on the first one holds
     the header alone. ``receive_buffer``: bytes, 0: what suits. ``stall``: seconds after which unanswered
-    frames no longer fill the window. ``drain``: seconds to wait for answers at the end.
+    frames no longer fill the window. ``drain``: seconds to wait for answers at the end. ``offload``: frames
+    travel in TCP over IPv4, ``together`` in one for TSO; they count one by one.
     """
 
     sizes: int | Sequence[int] = 64
@@ -61,8 +77,20 @@ class Plan:
     stall: float = 0.5
     drain: float = 1.0
     cpu: int = -1
+    offload: Offload = Offload.PLAIN
+    together: int = 1
     dst: bytes = b"\x02\x00\x00\x00\x00\x02"
     src: bytes = b"\x02\x00\x00\x00\x00\x01"
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest buffer, virtio header and all."""
+        return HEADER + self.envelope + self.together * max(self.size_list)
+
+    @property
+    def envelope(self) -> int:
+        """Bytes around frames whose checksum the device is to complete."""
+        return int(lib.VDP_ENVELOPE) if self.offload else 0
 
     @property
     def size_list(self) -> list[int]:
@@ -90,6 +118,7 @@ class PairStats:
     calls: int = 0
     fault: int = 0
     fault_detail: int = 0
+    offloaded: int = 0
 
     @property
     def outstanding(self) -> int:
@@ -184,12 +213,15 @@ class Traffic:
         plan, sizes = self.plan, self.plan.size_list
         if any(not lib.VDP_FRAME_MIN <= size <= lib.VDP_FRAME_MAX for size in sizes) or not sizes:
             raise UsageError(f"frame sizes {sizes}: each must be {lib.VDP_FRAME_MIN} to {lib.VDP_FRAME_MAX} bytes")
+        if missing := NEEDS[plan.offload] & ~self.guest.negotiated:
+            raise UsageError(f"{plan.offload.name} needs {', '.join(names(missing))}", device=self.guest.name)
         conf = ffi.new("struct vdp_traffic_conf *")
         conf.mode, conf.pairs, conf.mergeable = plan.mode, self._pairs, self.mergeable
         conf.burst, conf.count, conf.poll_us, conf.cpu = plan.burst, plan.count, plan.poll_us, plan.cpu
         conf.window = plan.window or self._window()
         conf.stall_ms, conf.drain_ms = round(plan.stall * 1000), round(plan.drain * 1000)
         conf.dst, conf.src = list(plan.dst), list(plan.src)
+        conf.offload, conf.together = plan.offload, plan.together
         conf.size_count = len(sizes)
         conf.sizes = self._kept(ffi.new("uint32_t[]", sizes))
         conf.pair = self._kept(ffi.new("struct vdp_traffic_pair[]", self._pairs))
@@ -197,7 +229,7 @@ class Traffic:
             if plan.mode is not Mode.TRANSMIT:
                 self._fill_ring(conf.pair[index].rx, rx_queue(index), self._receive_buffer)
             if plan.mode is not Mode.RECEIVE:
-                self._fill_ring(conf.pair[index].tx, tx_queue(index), _round_up(HEADER + max(sizes)))
+                self._fill_ring(conf.pair[index].tx, tx_queue(index), _round_up(plan.longest))
         return conf
 
     def _kept(self, thing: Any) -> Any:
@@ -208,14 +240,18 @@ class Traffic:
     def _receive_buffer(self) -> int:
         if self.plan.receive_buffer:
             return _round_up(self.plan.receive_buffer)
-        return MERGEABLE_BUFFER if self.mergeable else _round_up(HEADER + max(self.plan.size_list))
+        return MERGEABLE_BUFFER if self.mergeable else _round_up(self.plan.longest)
 
     def _window(self) -> int:
         """Frames that fit the rings, so that a device which keeps up need not drop any."""
-        buffers = -(-(HEADER + max(self.plan.size_list)) // self._receive_buffer)
+        whole = bool(self.guest.negotiated & Feature.NET_GUEST_TSO4)  # else frames sent together come back one by one
+        together = self.plan.together if whole else 1
+        length = self.plan.longest if whole else HEADER + self.plan.envelope + max(self.plan.size_list)
+        buffers = -(-length // self._receive_buffer)
         size = min(queue.size for queue in self.guest.queues)
         indirect = self.guest.queues[0].indirect
-        return max(size // (1 if indirect else self.plan.segments) // buffers, 1)
+        fit = max(size // (1 if indirect else self.plan.segments) // buffers, 1) * together
+        return max(fit, self.plan.together)
 
     def _fill_ring(self, ring: Any, index: int, stride: int) -> None:
         queue = self.guest.queues[index]

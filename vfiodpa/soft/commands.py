@@ -7,67 +7,60 @@ data makes no sense is answered with VIRTIO_NET_ERR and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..spec.features import Feature
-from ..spec.virtio_net import CtrlClass, MacCommand, MqCommand, RxCommand, VlanCommand, VqPairs
+from ..spec.virtio_net import (
+    AnnounceCommand,
+    CoalescingCommand,
+    CtrlClass,
+    GuestOffloadsCommand,
+    MacCommand,
+    MqCommand,
+    RxCommand,
+    StatsCommand,
+    VlanCommand,
+    VqPairs,
+)
+from . import coalescing, device_stats, rss
+from .settings import GUEST_OFFLOADS, NetState, Refused
 
 F = Feature
 
 MAC_BYTES = 6
-MAX_TABLE = 512  # addresses of both tables together
+MAX_TABLE = 512  # addresses of both tables together (VDP_FILTER_MACS)
 MAX_VLAN = 4095
-
-
-class Refused(Exception):
-    """The command is answered with VIRTIO_NET_ERR; says why, for the log."""
-
-
-@dataclass(slots=True)
-class NetState:
-    """What a driver set over the control queue; a device reset forgets it.
-
-    ``set_mac`` and ``set_pairs`` carry a change out.
-    """
-
-    max_pairs: int
-    set_mac: Callable[[bytes], None]
-    set_pairs: Callable[[int], None]
-    modes: dict[RxCommand, bool] = field(default_factory=dict)
-    unicast: tuple[bytes, ...] = ()
-    multicast: tuple[bytes, ...] = ()
-    vlans: set[int] = field(default_factory=set)
-
-    def clear(self) -> None:
-        """As after a reset."""
-        self.modes.clear()
-        self.unicast = self.multicast = ()
-        self.vlans.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``needs``: the feature that brings it; ``run`` raises ``Refused``."""
+    """``needs``: any of these features brings it; ``run`` returns what follows the ack, raises ``Refused``."""
 
     needs: Feature
-    run: Callable[[NetState, bytes], None]
+    run: Callable[[NetState, bytes], bytes]
 
 
-def _rx(mode: RxCommand) -> Callable[[NetState, bytes], None]:
-    def run(state: NetState, data: bytes) -> None:
+def _rx(mode: RxCommand) -> Callable[[NetState, bytes], bytes]:
+    def run(state: NetState, data: bytes) -> bytes:
         if data not in (b"\0", b"\1"):
             raise Refused(f"{mode.name} takes one byte, 0 or 1")
         state.modes[mode] = data == b"\1"
+        state.filtering = True
+        state.effects.set_filter(state)
+        return b""
 
     return run
 
 
-def _set_table(state: NetState, data: bytes) -> None:
+def _set_table(state: NetState, data: bytes) -> bytes:
     unicast, rest = _table(data)
     multicast, rest = _table(rest)
     if rest or len(unicast) + len(multicast) > MAX_TABLE:
         raise Refused(f"{len(rest)} bytes too many" if rest else f"more than {MAX_TABLE} addresses")
     state.unicast, state.multicast = unicast, multicast
+    state.filtering = True
+    state.effects.set_filter(state)
+    return b""
 
 
 def _table(data: bytes) -> tuple[tuple[bytes, ...], bytes]:
@@ -78,10 +71,12 @@ def _table(data: bytes) -> tuple[tuple[bytes, ...], bytes]:
     return tuple(data[at : at + MAC_BYTES] for at in range(4, end, MAC_BYTES)), data[end:]
 
 
-def _set_address(state: NetState, data: bytes) -> None:
+def _set_address(state: NetState, data: bytes) -> bytes:
     if len(data) != MAC_BYTES:
         raise Refused(f"an address has {MAC_BYTES} bytes, not {len(data)}")
-    state.set_mac(data)
+    state.effects.set_mac(data)
+    state.effects.set_filter(state)
+    return b""
 
 
 def _vlan(data: bytes) -> int:
@@ -91,25 +86,48 @@ def _vlan(data: bytes) -> int:
     return vlan
 
 
-def _add_vlan(state: NetState, data: bytes) -> None:
+def _add_vlan(state: NetState, data: bytes) -> bytes:
     state.vlans.add(_vlan(data))
+    state.effects.set_filter(state)
+    return b""
 
 
-def _delete_vlan(state: NetState, data: bytes) -> None:
+def _delete_vlan(state: NetState, data: bytes) -> bytes:
     state.vlans.discard(_vlan(data))
+    state.effects.set_filter(state)
+    return b""
 
 
-def _set_pairs(state: NetState, data: bytes) -> None:
+def _acknowledge(state: NetState, data: bytes) -> bytes:
+    if data:
+        raise Refused(f"ANNOUNCE_ACK has no data, here are {len(data)} bytes")
+    state.effects.announced()
+    return b""
+
+
+def _set_pairs(state: NetState, data: bytes) -> bytes:
     if len(data) != VqPairs.size:
         raise Refused(f"virtqueue_pairs has {VqPairs.size} bytes, not {len(data)}")
     pairs = VqPairs.unpack(data).virtqueue_pairs
     if not 1 <= pairs <= state.max_pairs:
         raise Refused(f"{pairs} queue pairs, there are 1 to {state.max_pairs}")
-    state.set_pairs(pairs)
+    rss.steer_automatically(state)
+    state.effects.set_pairs(pairs)
+    return b""
+
+
+def _set_guest_offloads(state: NetState, data: bytes) -> bytes:
+    offloads = int.from_bytes(data, "little")
+    unknown = offloads & ~int(GUEST_OFFLOADS & state.features)
+    if len(data) != 8 or unknown:
+        raise Refused(f"offloads {unknown:#x} were not negotiated" if unknown else f"{len(data)} bytes of offloads")
+    state.effects.set_guest_offloads(Feature(offloads))
+    return b""
 
 
 _EXTRA = tuple(mode for mode in RxCommand if mode > RxCommand.ALLMULTI)
 
+# fmt: off
 COMMANDS: dict[tuple[int, int], Command] = {
     **{(CtrlClass.RX, mode): Command(F.NET_CTRL_RX, _rx(mode)) for mode in RxCommand if mode not in _EXTRA},
     **{(CtrlClass.RX, mode): Command(F.NET_CTRL_RX_EXTRA, _rx(mode)) for mode in _EXTRA},
@@ -117,15 +135,29 @@ COMMANDS: dict[tuple[int, int], Command] = {
     (CtrlClass.MAC, MacCommand.ADDR_SET): Command(F.NET_CTRL_MAC_ADDR, _set_address),
     (CtrlClass.VLAN, VlanCommand.ADD): Command(F.NET_CTRL_VLAN, _add_vlan),
     (CtrlClass.VLAN, VlanCommand.DEL): Command(F.NET_CTRL_VLAN, _delete_vlan),
+    (CtrlClass.ANNOUNCE, AnnounceCommand.ACK): Command(F.NET_GUEST_ANNOUNCE, _acknowledge),
     (CtrlClass.MQ, MqCommand.VQ_PAIRS_SET): Command(F.NET_MQ, _set_pairs),
+    (CtrlClass.MQ, MqCommand.RSS_CONFIG): Command(F.NET_RSS, rss.configure),
+    (CtrlClass.MQ, MqCommand.HASH_CONFIG): Command(F.NET_HASH_REPORT, rss.configure_hash),
+    (CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET): Command(F.NET_CTRL_GUEST_OFFLOADS, _set_guest_offloads),
+    (CtrlClass.NOTF_COAL, CoalescingCommand.TX_SET): Command(F.NET_NOTF_COAL, coalescing.set_transmit),
+    (CtrlClass.NOTF_COAL, CoalescingCommand.RX_SET): Command(F.NET_NOTF_COAL, coalescing.set_receive),
+    (CtrlClass.NOTF_COAL, CoalescingCommand.VQ_SET): Command(F.NET_VQ_NOTF_COAL, coalescing.set_queue),
+    (CtrlClass.NOTF_COAL, CoalescingCommand.VQ_GET): Command(F.NET_VQ_NOTF_COAL, coalescing.get_queue),
+    (CtrlClass.STATS, StatsCommand.QUERY): Command(F.NET_DEVICE_STATS, device_stats.query),
+    (CtrlClass.STATS, StatsCommand.GET): Command(F.NET_DEVICE_STATS, device_stats.get),
 }
+# fmt: on
 
 
-def run(state: NetState, features: Feature, command: bytes) -> None:
-    """Carry out a command: its class, its number and its data. Raises ``Refused``."""
+def run(state: NetState, command: bytes) -> bytes:
+    """Carry out a command: its class, its number and its data. Returns what follows the ack; raises ``Refused``."""
+    state.commands += 1
     if len(command) < 2:
         raise Refused(f"a command of {len(command)} bytes")
     known = COMMANDS.get((command[0], command[1]))
-    if known is None or not known.needs & features:
+    if known is None or not known.needs & state.features:
         raise Refused(f"class {command[0]}, command {command[1]}: unknown, or its feature was not negotiated")
-    known.run(state, command[2:])
+    result = known.run(state, command[2:])
+    state.commands_ok += 1
+    return result

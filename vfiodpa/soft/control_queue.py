@@ -15,8 +15,8 @@ from ..spec.features import Feature
 from ..spec.virtio_net import Ack
 from ..spec.virtio_ring import PACKED_START
 from . import commands
-from .commands import NetState, Refused
 from .engine import EngineError
+from .settings import NetState, Refused
 from .state import Queue
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ class ControlQueue:
         self.device = device
         self.state = state
         self.enabled = False
-        self._features = Feature(0)
         self._index = 0
         box = ffi.new("struct vdp_control **")
         check(lib.vdp_control_init(box), "cannot make a control queue", device=device)
@@ -47,7 +46,6 @@ class ControlQueue:
         conf.last_avail = PACKED_START if features & Feature.RING_PACKED else 0
         rc = lib.vdp_control_enable(self._native, conf, dma, int(features) & _LOW_64)
         check(rc, f"queue {queue.index} cannot be enabled", device=self.device)
-        self._features = features
         self._index = queue.index
         self.enabled = True
 
@@ -62,8 +60,8 @@ class ControlQueue:
             length = lib.vdp_control_take(self._native, self._command)
             if length < 0:
                 break
-            ack = self._run(length)
-            call |= bool(lib.vdp_control_answer(self._native, bytes([ack]), 1))
+            answer = self._run(length)
+            call |= bool(lib.vdp_control_answer(self._native, answer, len(answer)))
         return call
 
     def error(self) -> EngineError:
@@ -74,12 +72,13 @@ class ControlQueue:
         lib.vdp_control_error(self._native, out)
         return EngineError(out.code, self._index, out.detail)
 
-    def _run(self, length: int) -> Ack:
+    def _run(self, length: int) -> bytes:
+        """The ack, and the command's result behind it."""
         try:
             if length > lib.VDP_CONTROL_MAX:
                 raise Refused(f"a command of {length} bytes")
-            commands.run(self.state, self._features, bytes(ffi.unpack(self._command, length)))
+            result = commands.run(self.state, bytes(ffi.unpack(self._command, length)))
         except Refused as error:
             log.info("%s: command refused: %s", self.device, error)
-            return Ack.ERR
-        return Ack.OK
+            return bytes([Ack.ERR])
+        return bytes([Ack.OK]) + result

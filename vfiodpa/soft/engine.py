@@ -19,9 +19,11 @@ from ..pci.function import SharedPage
 from ..spec.features import Feature
 from .doorbell_pages import PAGE, make_doorbell_pages
 from .irq import NONE
-from .options import SoftOptions
+from .options import Port, SoftOptions
 from .state import Queue
 from .stats import QueueStats, WorkerStats, as_dict
+from .wire import Wire
+from .wire_link import Peer
 from .workers import SHARED, Worker, WorkerPool, on_cpu
 
 PAUSE_MS = 5000  # a worker polls for microseconds; this only ends a hang
@@ -58,7 +60,11 @@ class Engine:
         self._worker: Worker | None = None
         self._lanes: list[Any] = []
         self._count = options.workers or 1
+        self._wire: Wire | None = None
+        self._capture: Any = ffi.NULL  # struct vdp_capture *
         try:
+            self._wire = Wire(options, name)
+            self._capture = self._start_capture(self._wire)
             self._worker = None if options.workers else pool.take()
             for number in range(self._count):
                 self._lanes.append(self._start(number))
@@ -68,14 +74,29 @@ class Engine:
         for nic in self._lanes:  # born paused; without vdp_nic_run they do nothing
             lib.vdp_nic_resume(nic)
 
+    def _start_capture(self, wire: Wire) -> Any:
+        if wire.capture == NONE:
+            return ffi.NULL
+        box = ffi.new("struct vdp_capture **")
+        lossless = self._options.port is Port.PCAP
+        rc = lib.vdp_capture_init(box, wire.capture, wire.event, self._options.queues, lossless)
+        check(rc, f"cannot capture to {self._options.captured}", device=self.name)
+        return box[0]
+
     def _start(self, number: int) -> Any:
         options = self._options
         conf = ffi.new("struct vdp_nic_conf *")
         conf.pairs, conf.port = self._pairs_of(number, options.queues), int(options.port)
         conf.worker = self._worker.native if self._worker else ffi.NULL
         conf.poll_us, conf.cpu = options.poll_us, options.cpu_of(number)
-        conf.generate_size, conf.generate_pps = options.frame, options.pps
+        conf.first_pair, conf.pair_step = number, self._count
+        conf.generate_size = max(options.sizes, default=options.frame)
+        conf.generate_mix, conf.generate_sizes[0 : len(options.sizes)] = len(options.sizes), list(options.sizes)
+        conf.generate_flows, conf.generate_pps = options.flows, options.pps
         conf.mac = list(options.mac)
+        conf.capture, conf.event_fd = self._capture, self.wire.event
+        ports = ffi.new("int32_t[]", self.wire.ports)  # C has read them when init returns
+        conf.port_fds = ports if self.wire.ports else ffi.NULL
         if self._pages:
             conf.pages = ffi.cast("void *", self._pages.address + number * 2 * PAGE)
             conf.page_stride, conf.pair_stride = PAGE, 2 * PAGE * self._count
@@ -100,6 +121,10 @@ class Engine:
             if self._worker:
                 self._pool.give_back(self._worker)
                 self._worker = None
+            lib.vdp_capture_fini(self._capture)
+            self._capture = ffi.NULL
+            if self._wire:
+                self._wire.close()
             if self._pages:
                 self._pages.close()
 
@@ -166,6 +191,24 @@ class Engine:
         with self.paused() as nics:
             for number, nic in enumerate(nics):
                 lib.vdp_nic_set_active_pairs(nic, self._pairs_of(number, pairs))
+
+    def set_filter(self, conf: Any) -> None:
+        """Which frames are for the driver: a ``struct vdp_filter *``."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_filter(nic, conf)
+
+    def set_rss(self, conf: Any) -> None:
+        """Hashes and steering: a ``struct vdp_rss *``."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_rss(nic, conf)
+
+    def set_guest_offloads(self, offloads: Feature) -> None:
+        """``NET_GUEST_*`` that the driver takes, of those negotiated."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64)
 
     def set_log(self, base: int, end: int) -> None:
         """Log the pages that are written to in a bitmap at these I/O addresses; ``end`` 0: no longer."""
@@ -255,6 +298,43 @@ class Engine:
         """Put a frame on the wire as if a pair had sent it. Returns 0, or -EAGAIN when one is under way."""
         nic, queue = self._lane(2 * pair)
         return int(lib.vdp_nic_inject(nic, queue // 2, frame, len(frame)))
+
+    # The wire
+
+    @property
+    def wire(self) -> Wire:
+        """What the port opened; raises ``StateError`` when closed."""
+        if self._wire is None:
+            raise StateError("the software NIC is closed", device=self.name)
+        return self._wire
+
+    def link_attach(self, peer: Peer) -> None:
+        """The other side of the wire is there; its memory is used until ``link_detach``."""
+        memory = ffi.cast("void *", peer.memory.address)
+        with self.paused() as nics:
+            for nic in nics:
+                rc = lib.vdp_nic_link_attach(nic, memory, peer.side, peer.wake, peer.peer_wake)
+                check(rc, "cannot watch the wire", device=self.name)
+
+    def link_detach(self) -> None:
+        """It left."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_link_detach(nic)
+
+    def port_error(self) -> int:
+        """errno that keeps the port from moving frames, 0 when it works."""
+        return max(int(lib.vdp_nic_port_error(nic)) for nic in self._opened)
+
+    def capture_error(self) -> int:
+        """errno that ended the capture, or 0."""
+        return int(lib.vdp_capture_error(self._capture)) if self._capture else 0
+
+    def capture_lost(self) -> int | None:
+        """Frames that are not in the capture; ``None`` without one."""
+        if not self._capture:
+            return None
+        return sum(int(lib.vdp_capture_lost(self._capture, pair)) for pair in range(self._options.queues))
 
     # Counters
 

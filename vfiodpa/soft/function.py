@@ -23,12 +23,13 @@ from ..registers import Window
 from ..spec.pci import Command
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from . import layout_pci, rules
+from .carrier import Carrier
 from .config_space import ConfigSpace
 from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
 from .faults import Fault
-from .irq import Vectors, close_fd, take_eventfd
+from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
 from .options import SoftOptions, parse_options
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
@@ -93,10 +94,13 @@ class SoftFunction(PciFunction):
         self._error_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._release_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._engine: Engine | None = None
+        self._carrier: Carrier | None = None
         try:
             self._engine = Engine(self.name, self.options, self.lock, pool)
             self._dma.attach(self._engine)
             self._build(self._engine)
+            if self._engine.wire.event != NONE:
+                self._carrier = Carrier(self.name, self.options, self._engine, self._carrier_changed)
         except BaseException:
             self.close()
             raise
@@ -203,9 +207,12 @@ class SoftFunction(PciFunction):
             if fault:
                 return f"fault={fault.value}"
             error = explain(self.device.error(), self._dma.last_fault())
-            return error or self.device.failed or self.device.state.refusal
+            trouble = self._carrier.trouble() if self._carrier else ""
+            return error or self.device.failed or self.device.state.refusal or trouble
 
     def close(self) -> None:
+        if self._carrier:
+            self._carrier.close()  # outside the lock, which its threads take
         with self.lock:
             if self._closed:
                 return
@@ -239,7 +246,9 @@ class SoftFunction(PciFunction):
         ]
         engine = self._running_engine
         workers = [{"pairs": engine.pairs_of(i), **stats} for i, stats in enumerate(engine.worker_stats())]
-        return {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": workers, "queues": queues}
+        counted = {"tsc_hz": int(lib.vdp_tsc_hz()), "workers": workers, "queues": queues}
+        lost = engine.capture_lost()
+        return counted if lost is None else {**counted, "capture_lost": lost}
 
     # What a test does to the device
 
@@ -321,6 +330,11 @@ class SoftFunction(PciFunction):
 
     # Private
 
+    def _carrier_changed(self, up: bool) -> None:
+        with self.lock:
+            if not self.gone and not self._closed:
+                self.device.set_link(up)
+
     @property
     def _running_engine(self) -> Engine:
         self.check_open()
@@ -340,7 +354,10 @@ class SoftFunction(PciFunction):
     def _doorbell_queue(self, bar: int, offset: int, width: int, value: int) -> int:
         if bar != VIRTIO_BAR or offset < NOTIFY_OFFSET:
             raise rules.NOTIFY.breach(self.name, f"BAR {bar}+{offset:#x}", "taken for a doorbell")
-        return self.device.notify.check(offset - NOTIFY_OFFSET, width, value)
+        queue = self.device.notify.check(offset - NOTIFY_OFFSET, width, value)
+        if queue >= 2 * self.options.queues:
+            raise Unsupported("the control queue's doorbell is a register only", device=self.name)
+        return queue
 
     def _bind(self, queue: int, fd: int) -> None:
         if queue in self._kicks:

@@ -10,18 +10,24 @@ from collections.abc import Callable
 from ..errors import DriverBreach
 from ..registers import RegisterBlock
 from ..spec.features import Feature
-from ..spec.virtio_net import NetConfig, NetStatus
+from ..spec.virtio_net import DUPLEX_FULL, NetConfig, NetStatus
 from ..spec.virtio_pci import IsrCfg, IsrStatus
 from . import rules
+from .settings import HASHES, MAX_INDIRECTION, MAX_KEY
 
 # A field exists when its feature is offered (5.1.4).
 _NEEDS = {
     "mac": Feature.NET_MAC,
     "status": Feature.NET_STATUS,
-    "max_virtqueue_pairs": Feature.NET_MQ,
+    "max_virtqueue_pairs": Feature.NET_MQ | Feature.NET_RSS,
     "mtu": Feature.NET_MTU,
+    "speed": Feature.NET_SPEED_DUPLEX,
+    "duplex": Feature.NET_SPEED_DUPLEX,
+    "rss_max_key_size": Feature.NET_RSS | Feature.NET_HASH_REPORT,
+    "rss_max_indirection_table_length": Feature.NET_RSS,
+    "supported_hash_types": Feature.NET_RSS | Feature.NET_HASH_REPORT,
 }
-NET_CONFIG_LENGTH = 0x0C  # up to mtu; later fields belong to features that are never offered
+NET_CONFIG_LENGTH = 0x18  # up to supported_hash_types; what follows belongs to a feature that is never offered
 
 
 class NetConfigModel:
@@ -30,20 +36,31 @@ class NetConfigModel:
     block: type[RegisterBlock] = NetConfig
     read_only = rules.CONFIG_READ_ONLY
 
-    def __init__(self, device: str, offered: Feature, mac: bytes, mtu: int, pairs: int = 1) -> None:
+    def __init__(self, device: str, offered: Feature, mac: bytes, mtu: int, pairs: int = 1, speed: int = 0) -> None:
         self.device = device
         self.offered = offered
         self.mac = mac
         self.mtu = mtu
         self.pairs = pairs
+        self.speed = speed  # Mbit/s
         self.status = NetStatus.LINK_UP
         self.generation = 0  # 8 bits
 
     def load(self, name: str, index: int) -> int:
         if not self.offered & _NEEDS.get(name, Feature(0)):
             raise self._absent(name)
-        values = {"mac": self.mac[index], "status": int(self.status), "mtu": self.mtu}
-        return values.get(name, self.pairs)
+        values = {
+            "mac": self.mac[index],
+            "status": int(self.status),
+            "max_virtqueue_pairs": self.pairs,
+            "mtu": self.mtu,
+            "speed": self.speed,
+            "duplex": DUPLEX_FULL,
+            "rss_max_key_size": MAX_KEY,
+            "rss_max_indirection_table_length": MAX_INDIRECTION,
+            "supported_hash_types": int(HASHES),
+        }
+        return values[name]
 
     def store(self, name: str, _index: int, value: int) -> None:
         raise rules.CONFIG_READ_ONLY.breach(self.device, f"NetConfig.{name}", f"written ({value:#x})")

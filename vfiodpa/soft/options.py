@@ -7,6 +7,7 @@ what is legal.
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,18 +20,48 @@ from ..spec.ifcvf import MAX_PAIRS as IFCVF_PAIRS
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
 from .faults import Fault
+from .settings import GUEST_OFFLOADS
 from .workers import parse_cpus
 
 PREFIX = "soft"
 MAX_PAIRS = 128
+MAX_SPEED = 0x7FFF_FFFF  # Mbit/s
 MAX_VECTORS = 2048  # PCI 3.0, 6.8.2
 NEVER_SLEEP = 0xFFFF_FFFF
+FRAME = (60, 65535)  # bytes of a generated frame
+MAX_SIZES = 16  # VDP_NIC_MAX_SIZES in csrc/nic.h
+MAX_LINK_PAIRS = 64  # wire_link.py
 ADAPTIVE_US = 50  # polls outlast the pauses of a busy guest, and cost an idle one little
 POLL_WORDS = {"busy": NEVER_SLEEP, "adaptive": ADAPTIVE_US, "sleep": 0}
 SHARED = 0
 
-# What goes over the control queue. Filters are kept, not applied: receive filtering is best effort (5.1.6.5.1).
-CONTROL = Feature.NET_CTRL_VQ | Feature.NET_CTRL_RX | Feature.NET_CTRL_MAC_ADDR | Feature.NET_MQ
+# What goes over the control queue.
+CONTROL = (
+    Feature.NET_CTRL_VQ
+    | Feature.NET_CTRL_RX
+    | Feature.NET_CTRL_RX_EXTRA
+    | Feature.NET_CTRL_VLAN
+    | Feature.NET_CTRL_MAC_ADDR
+    | Feature.NET_CTRL_GUEST_OFFLOADS
+    | Feature.NET_GUEST_ANNOUNCE
+    | Feature.NET_MQ
+    | Feature.NET_RSS
+    | Feature.NET_HASH_REPORT
+    | Feature.NET_NOTF_COAL
+    | Feature.NET_VQ_NOTF_COAL
+    | Feature.NET_DEVICE_STATS
+)
+
+# What headers of frames ask for. Of ports that do not carry them, the NIC does it itself.
+OFFLOADS = (
+    Feature.NET_CSUM
+    | Feature.NET_HOST_TSO4
+    | Feature.NET_HOST_TSO6
+    | Feature.NET_HOST_ECN
+    | Feature.NET_HOST_UFO
+    | Feature.NET_HOST_USO
+    | GUEST_OFFLOADS
+)
 
 # What the device can offer; ``off=`` takes some away.
 OFFERED = (
@@ -47,6 +78,8 @@ OFFERED = (
     | Feature.IN_ORDER
     | Feature.NOTIFICATION_DATA
     | Feature.RING_RESET
+    | Feature.NET_SPEED_DUPLEX
+    | OFFLOADS
     | CONTROL
 )
 
@@ -57,6 +90,10 @@ class Port(IntEnum):
     ECHO = 0
     DISCARD = 1
     GENERATE = 2
+    TAP = 3
+    PACKET = 4
+    PCAP = 5
+    LINK = 6
 
 
 class Model(Enum):
@@ -88,8 +125,11 @@ class SoftOptions:
     """Everything that a software NIC can be told. Sizes in bytes, ``poll_us`` in microseconds."""
 
     port: Port = Port.ECHO
+    target: str = ""  # name of the port's interface, file or wire
+    capture: str = ""  # pcapng file of all that goes over the wire
     mac: bytes = field(default_factory=fresh_mac)
     mtu: int = 1500
+    speed: int = 10_000  # Mbit/s
     queues: int = 1  # receive/transmit pairs
     size: int = 1024  # largest queue size
     poll_us: int = ADAPTIVE_US
@@ -104,6 +144,8 @@ class SoftOptions:
     reset: bool = True
     off: Feature = NONE
     frame: int = 60
+    sizes: tuple[int, ...] = ()  # of generated frames, in turn; instead of frame
+    flows: int = 0  # UDP flows of generated frames, 0: no IP
     pps: int = 0  # frames a second and pair, 0: as fast as it goes
     iova: int = 48  # bits of an I/O address
     msi_hole: bool = False  # x86: 0xfee00000 to 0xfeefffff cannot be mapped
@@ -119,6 +161,11 @@ class SoftOptions:
         return self.cpus[worker % len(self.cpus)] if self.cpus else -1
 
     @property
+    def captured(self) -> str:
+        """The pcapng file that is written, or nothing."""
+        return self.target if self.port is Port.PCAP else self.capture
+
+    @property
     def own_pages(self) -> bool:
         """Does each queue's doorbell have a page to itself?"""
         return self.page_per_vq or self.notifier
@@ -128,11 +175,23 @@ class SoftOptions:
         """The features offered to the driver."""
         off = self.off
         if self.model is Model.IFCVF:
-            off |= CONTROL | Feature.RING_RESET | Feature.RING_PACKED | Feature.IN_ORDER | Feature.NOTIFICATION_DATA
+            off |= (
+                CONTROL
+                | OFFLOADS
+                | Feature.NET_SPEED_DUPLEX
+                | Feature.RING_RESET
+                | Feature.RING_PACKED
+                | Feature.IN_ORDER
+                | Feature.NOTIFICATION_DATA
+            )
         if not self.reset:
             off |= Feature.RING_RESET
+        if self.workers > 1:
+            off |= Feature.NET_RSS  # a worker cannot give a frame to another one's queue
         if self.queues == 1:
             off |= Feature.NET_MQ
+        if off & Feature.NET_CTRL_VQ:
+            off |= CONTROL  # also what the specification lets stand without a control queue
         return closed(OFFERED & ~off)
 
 
@@ -155,6 +214,32 @@ def _mac(text: str) -> bytes:
     if len(mac) != 6 or mac[0] & 1 or not any(mac):
         raise ValueError(text)
     return mac
+
+
+def _interface(text: str) -> str:
+    """Linux, dev_valid_name()."""
+    if not 1 <= len(text.encode()) <= 15 or text in (".", "..") or any(c in "/:" or c.isspace() for c in text):
+        raise ValueError(text)
+    return text
+
+
+def _wire(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,60}", text):
+        raise ValueError(text)
+    return text
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError(text)
+    return text
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(_number(*FRAME)(one) for one in text.split("+"))
+    if len(sizes) > MAX_SIZES:
+        raise ValueError(text)
+    return sizes
 
 
 def _size(text: str) -> int:
@@ -198,8 +283,14 @@ _ON_OFF = "on or off"
 # fmt: off
 _KEYS = {
     "port":        _Key(lambda text: Port[text.upper()], ", ".join(p.name.lower() for p in Port)),
+    "tap":         _Key(_interface, "the name of a tap interface"),
+    "packet":      _Key(_interface, "the name of an interface"),
+    "pcap":        _Key(_path, "a file"),
+    "link":        _Key(_wire, "letters, digits, dots, dashes"),
+    "capture":     _Key(_path, "a file"),
     "mac":         _Key(_mac, "a unicast address such as 52:54:00:00:00:01"),
     "mtu":         _Key(_number(MIN_MTU, MAX_MTU), f"{MIN_MTU} to {MAX_MTU}"),
+    "speed":       _Key(_number(0, MAX_SPEED), f"Mbit/s up to {MAX_SPEED}"),
     "queues":      _Key(_number(1, MAX_PAIRS), f"1 to {MAX_PAIRS} queue pairs"),
     "size":        _Key(_size, f"a power of two up to {MAX_QUEUE_SIZE}"),
     "poll":        _Key(_poll, "busy, adaptive, sleep, or microseconds up to 1000000", "poll_us"),
@@ -214,7 +305,9 @@ _KEYS = {
     "lm":          _Key(LmLayout, ", ".join(m.value for m in LmLayout)),
     "reset":       _Key(_switch, _ON_OFF),
     "off":         _Key(_features, "+".join(name.lower() for name in names(_MAY_BE_OFF))),
-    "frame":       _Key(_number(60, 65535), "60 to 65535 bytes"),
+    "frame":       _Key(_number(*FRAME), "60 to 65535 bytes"),
+    "sizes":       _Key(_sizes, f"up to {MAX_SIZES} sizes such as 60+576+1514, each 60 to 65535 bytes"),
+    "flows":       _Key(_number(1, 1 << 16), "1 to 65536 UDP flows"),
     "pps":         _Key(_number(0, 1 << 40), "frames a second, 0 for as fast as it goes"),
     "iova":        _Key(_number(32, 64), "32 to 64 bits"),
     "msi_hole":    _Key(_switch, _ON_OFF),
@@ -234,13 +327,42 @@ def parse_options(text: str) -> SoftOptions:
         if attribute in values:
             raise UsageError(f"{item!r}: the key is given twice")
         values[attribute] = value
-    if {"frame", "pps"} & values.keys() and values.get("port") is not Port.GENERATE:
-        raise UsageError("frame= and pps= are for port=generate only")
+    _choose_port(values)
+    _check_generate(values)
     if values.get("notifier") and values.get("page_per_vq") is False:
         raise UsageError("notifier=on gives each queue a doorbell page: it cannot be with page_per_vq=off")
     _check_workers(values)
     _check_ifcvf(values)
     return SoftOptions(**values)
+
+
+_NAMED = {port.name.lower(): port for port in (Port.TAP, Port.PACKET, Port.PCAP, Port.LINK)}
+
+
+def _choose_port(values: dict[str, Any]) -> None:
+    """``tap=NAME`` is ``port=tap`` and its name; there is exactly one port."""
+    named = [key for key in _NAMED if key in values]
+    if len(named) > 1:
+        raise UsageError(f"{named[0]}= and {named[1]}= are two ports: a NIC has one")
+    port: Port | None = values.get("port")
+    if named:
+        if port is not None and port is not _NAMED[named[0]]:
+            raise UsageError(f"port={port.name.lower()} and {named[0]}= are two ports: a NIC has one")
+        values["port"] = _NAMED[named[0]]
+        values["target"] = values.pop(named[0])
+    elif port is not None and port.name.lower() in _NAMED:
+        raise UsageError(f"port={port.name.lower()} wants a name", remedy=f"{port.name.lower()}=NAME")
+    if values.get("port") is Port.PCAP and "capture" in values:
+        raise UsageError("pcap= captures all there is: it cannot be with capture=")
+    if values.get("port") is Port.LINK and values.get("queues", 1) > MAX_LINK_PAIRS:
+        raise UsageError(f"link= has up to {MAX_LINK_PAIRS} queue pairs")
+
+
+def _check_generate(values: dict[str, Any]) -> None:
+    if {"frame", "sizes", "flows", "pps"} & values.keys() and values.get("port") is not Port.GENERATE:
+        raise UsageError("frame=, sizes=, flows= and pps= are for port=generate only")
+    if {"frame", "sizes"} <= values.keys():
+        raise UsageError("frame= is one size, sizes= are many: it cannot be both")
 
 
 def _check_workers(values: dict[str, Any]) -> None:

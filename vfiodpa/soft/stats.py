@@ -15,7 +15,7 @@ from .._native import ffi
 from ..layout import Layout, u64
 
 
-class QueueStats(Layout, size=72, ref="csrc/nic.h, struct vdp_queue_stats"):
+class QueueStats(Layout, size=96, ref="csrc/nic.h, struct vdp_queue_stats"):
     """One virtqueue. Frames and bytes are counted where the ring is served."""
 
     packets = u64
@@ -27,6 +27,9 @@ class QueueStats(Layout, size=72, ref="csrc/nic.h, struct vdp_queue_stats"):
     indirect = u64
     errors = u64
     page_kicks = u64
+    bad_headers = u64
+    filtered = u64
+    mended = u64
 
 
 class WorkerStats(Layout, size=40, ref="csrc/nic.h, struct vdp_worker_stats"):

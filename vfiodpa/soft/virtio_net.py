@@ -11,23 +11,25 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from ..errors import StateError
 from ..registers import Window
 from ..spec.features import Feature
-from ..spec.virtio_net import NetStatus, control_queue
+from ..spec.virtio_net import NetStatus
 from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
 from ..spec.virtio_ring import PACKED_START
 from . import rules
 from .access import Sections, StrictWindow
-from .commands import NetState
 from .common import Common
 from .control_queue import SIZE as CONTROL_SIZE
 from .control_queue import ControlQueue
+from .effects import NicEffects
 from .engine import Engine, EngineError
 from .faults import FaultyCommon
 from .ifcvf import IfcvfCommon, LmBlock
 from .irq import NONE, Vectors
 from .netconfig import NET_CONFIG_LENGTH, Isr, NetConfigModel
 from .options import Model, SoftOptions
+from .settings import NetState
 from .state import CommonState, Queue
 from .vendor import Vendor
 
@@ -106,16 +108,16 @@ class VirtioNet:
         self.failed = ""  # a failure that a test asked for
         self._error_shown = False  # the ISR bit of the data path's error was set
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
-        self.control: ControlQueue | None = None
-        self.settings = NetState(options.queues, self._set_mac, engine.set_active_pairs)
         if options.features & Feature.NET_CTRL_VQ:
             queues.append(Queue(len(queues), CONTROL_SIZE))
-            self.control = ControlQueue(name, self.settings)
         self.state = CommonState(options.features, queues, options.vectors)
+        self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues, options.speed)
+        self.settings = NetState(options.queues, NicEffects(engine, self.net, self.state))
+        has_control = bool(options.features & Feature.NET_CTRL_VQ)
+        self.control = ControlQueue(name, self.settings) if has_control else None
         ifcvf = options.model is Model.IFCVF
         self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self)
         self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))
-        self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues)
         self.isr = Isr(self._look_for_error)
         self.vendor: VendorBlock = (
             LmBlock(name, options.queues, options.lm, engine) if ifcvf else Vendor(name, options.queues, engine)
@@ -136,8 +138,11 @@ class VirtioNet:
 
     def negotiated(self, features: Feature) -> None:
         self.engine.set_features(features)
-        if features & Feature.NET_MQ:
-            self.engine.set_active_pairs(1)  # until the driver asks for more (5.1.6.5.5)
+        self.settings.features = features
+        if features & (Feature.NET_MQ | Feature.NET_RSS):
+            self.engine.set_active_pairs(1)  # until the driver asks for more (5.1.6.5.6)
+        if features & Feature.NET_CTRL_VLAN:
+            self.settings.effects.set_filter(self.settings)  # no tag is let in yet (5.1.6.5.3)
 
     def go(self) -> None:
         self.engine.run(True)
@@ -158,6 +163,7 @@ class VirtioNet:
         if self.control and queue.index == self._control_index:
             self.control.enable(queue, self.engine.dma, self.state.driver_features)
             return
+        self.settings.queue_enabled(queue.index)
         first = PACKED_START if self.state.packed else 0
         self.engine.enable(queue, self.vendor.start_of(queue.index, first))
         self.vendor.queue_on(queue.index)
@@ -205,7 +211,18 @@ class VirtioNet:
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
-        self.net.change(status=NetStatus.LINK_UP if up else NetStatus(0))
+        rest = self.net.status & ~NetStatus.LINK_UP
+        self.net.change(status=rest | NetStatus.LINK_UP if up else rest)
+        self.notify_config()
+
+    def ask_to_announce(self) -> None:
+        """Ask the driver for gratuitous packets (5.1.6.5.4); a configuration change.
+
+        Raises ``StateError`` when the driver does not do that.
+        """
+        if not self.settings.features & Feature.NET_GUEST_ANNOUNCE:
+            raise StateError("the driver did not negotiate GUEST_ANNOUNCE", device=self.name)
+        self.net.change(status=self.net.status | NetStatus.ANNOUNCE)
         self.notify_config()
 
     def set_mtu(self, mtu: int) -> None:
@@ -229,11 +246,7 @@ class VirtioNet:
 
     @property
     def _control_index(self) -> int | None:
-        """Where the features in force put the control queue (5.1.2)."""
-        features = self.state.driver_features
-        if not features & Feature.NET_CTRL_VQ:
-            return None
-        return control_queue(self.options.queues, bool(features & Feature.NET_MQ))
+        return self.settings.control_index
 
     def _serve_control(self, control: ControlQueue) -> None:
         if self.failed or not self.bus_master():
@@ -244,15 +257,12 @@ class VirtioNet:
         if control.error():
             self.notify_config()
 
-    def _set_mac(self, mac: bytes) -> None:
-        self.net.change(mac=mac)
-
     def _forget_settings(self) -> None:
         self.settings.clear()
         if self.control:
             self.control.disable()
-        if self.net.mac != self.options.mac:
-            self._set_mac(self.options.mac)
+        if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
+            self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
 
     def _look_for_error(self) -> None:
         if not self._error_shown and self.error():

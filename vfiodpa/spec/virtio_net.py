@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
-from ..layout import Layout, le8, le16, le32
+from ..layout import Layout, array, le8, le16, le32, le64
 from ..registers import RegisterBlock, reg, reg_array
 
 MIN_MTU = 68  # 5.1.4.1
@@ -86,6 +86,7 @@ class CtrlClass(IntEnum):
     MQ = 4
     GUEST_OFFLOADS = 5
     NOTF_COAL = 6
+    STATS = 8  # since 1.4
 
 
 class RxCommand(IntEnum):
@@ -113,10 +114,74 @@ class VlanCommand(IntEnum):
     DEL = 1
 
 
+class AnnounceCommand(IntEnum):
+    """Gratuitous packets were sent (5.1.6.5.4)."""
+
+    ACK = 0
+
+
 class MqCommand(IntEnum):
-    """Receive steering (5.1.6.5.5)."""
+    """Receive steering (5.1.6.5.6, 5.1.6.5.7)."""
 
     VQ_PAIRS_SET = 0
+    RSS_CONFIG = 1
+    HASH_CONFIG = 2
+
+
+class GuestOffloadsCommand(IntEnum):
+    """The data is a le64 of the feature bits of GUEST_CSUM and the GUEST_* segmentation (5.1.6.5.8)."""
+
+    SET = 0
+
+
+class CoalescingCommand(IntEnum):
+    """Coalescing of notifications (5.1.6.5.9)."""
+
+    TX_SET = 0
+    RX_SET = 1
+    VQ_SET = 2
+    VQ_GET = 3
+
+
+class StatsCommand(IntEnum):
+    """Device statistics (virtio 1.4, 5.1.6.5.10)."""
+
+    QUERY = 0
+    GET = 1
+
+
+class HashType(IntFlag):
+    """What a hash is of: ``supported_hash_types``, ``hash_types`` (5.1.6.4.3.1)."""
+
+    IPV4 = 1 << 0
+    TCPV4 = 1 << 1
+    UDPV4 = 1 << 2
+    IPV6 = 1 << 3
+    TCPV6 = 1 << 4
+    UDPV6 = 1 << 5
+    IP_EX = 1 << 6
+    TCP_EX = 1 << 7
+    UDP_EX = 1 << 8
+
+
+class HashReport(IntEnum):
+    """``hash_report`` of the net header (5.1.6.4.3.4)."""
+
+    NONE = 0
+    IPV4 = 1
+    TCPV4 = 2
+    UDPV4 = 3
+    IPV6 = 4
+    TCPV6 = 5
+    UDPV6 = 6
+
+
+class StatsType(IntEnum):
+    """Groups of statistics: bit numbers of a types bitmap, and ``type`` of a reply (virtio 1.4, 5.1.6.5.10)."""
+
+    RX_BASIC = 0
+    TX_BASIC = 16
+    CVQ = 32
 
 
 class Ack(IntEnum):
@@ -131,6 +196,60 @@ class CtrlHeader(Layout, size=2, ref="virtio 1.3, 5.1.6.5, struct virtio_net_ctr
 
     command_class = le8
     command = le8
+
+
+class RssHead(Layout, size=8, ref="virtio 1.3, 5.1.6.5.7.1, struct virtio_net_rss_config"):
+    """Up to the table of ``indirection_table_mask`` + 1 receive queues (le16, of which bits 1 to 16 of the index)."""
+
+    hash_types = le32
+    indirection_table_mask = le16
+    unclassified_queue = le16
+
+
+class RssTail(Layout, size=3, ref="virtio 1.3, 5.1.6.5.7.1, struct virtio_net_rss_config"):
+    """Behind the table; the key follows."""
+
+    max_tx_vq = le16
+    hash_key_length = le8
+
+
+class HashHead(Layout, size=13, ref="virtio 1.3, 5.1.6.5.7.4, struct virtio_net_hash_config"):
+    """The key follows."""
+
+    hash_types = le32
+    reserved = array(le16, 4)
+    hash_key_length = le8
+
+
+class Coalescing(Layout, size=8, ref="virtio 1.3, 5.1.6.5.9, struct virtio_net_ctrl_coal"):
+    max_packets = le32
+    max_usecs = le32
+
+
+class CoalescingQueue(Layout, size=4, ref="virtio 1.3, 5.1.6.5.9, struct virtio_net_ctrl_coal_vq"):
+    """``Coalescing`` follows: from the driver to set it, from the device to get it."""
+
+    vq_index = le16
+    reserved = le16
+
+
+class StatsQuery(Layout, size=16, ref="virtio 1.4, 5.1.6.5.10, struct virtio_net_ctrl_queue_stats"):
+    """Which groups of one queue's statistics; the driver sends one or more."""
+
+    vq_index = le16
+    reserved0 = le16
+    reserved1 = le32
+    types_bitmap = le64
+
+
+class StatsHeader(Layout, size=8, ref="virtio 1.4, 5.1.6.5.10, struct virtio_net_stats_reply_hdr"):
+    """``size``: bytes of the group, this header included."""
+
+    type = le8
+    reserved = le8
+    vq_index = le16
+    reserved1 = le16
+    length = le16
 
 
 class VqPairs(Layout, size=2, ref="virtio 1.3, 5.1.6.5.5, struct virtio_net_ctrl_mq"):

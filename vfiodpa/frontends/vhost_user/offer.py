@@ -23,6 +23,7 @@ _CONTROL = (
     | F.NET_CTRL_VLAN
     | F.NET_CTRL_RX_EXTRA
     | F.NET_CTRL_MAC_ADDR
+    | F.NET_GUEST_ANNOUNCE
     | F.NET_DEVICE_STATS
     | F.NET_HASH_TUNNEL
     | F.NET_VQ_NOTF_COAL
@@ -37,6 +38,7 @@ _NOT_CARRIED: tuple[tuple[Feature, str], ...] = (
     (F.VHOST_LOG_ALL, "vfiodpa keeps no dirty log yet"),
     (TRANSPORT, "it is between driver and device only, the guest's driver talks to its VMM"),
     (_CONTROL, "the guest's control queue ends in the vhost-user front end"),
+    (F.NET_SPEED_DUPLEX, "the front end says how fast its guest's NIC is"),
     (F.NOTIFICATION_DATA, "a kick eventfd carries no data"),
     (Feature(~((1 << _WIDTH) - 1)), f"vhost-user messages carry {_WIDTH} feature bits"),
 )
@@ -112,8 +114,6 @@ def _why_not(bit: Feature, device: Feature, backend: Feature) -> str:
     for not_carried, why in _NOT_CARRIED:
         if bit & not_carried:
             return why
-    if bit is F.RING_PACKED:
-        return "the device cannot tell where it stands on a packed ring"
     needs = [need for need in REQUIRES.get(bit, ()) if not need & backend]
     if needs:
         return "it needs " + " and ".join(" or ".join(names(need)) for need in needs)

@@ -1,0 +1,28 @@
+/* What a frame's header asks the receiver to do, done in software: checksums and segments. */
+#ifndef VDP_MEND_H
+#define VDP_MEND_H
+
+#include "net_header.h"
+
+/* Complete the checksum that the (checked) header tells of; frame in private memory. */
+void vdp_mend_checksum(uint8_t *frame, uint32_t length, const struct vdp_net_hdr *header);
+
+/* How a frame is cut. */
+struct vdp_segments {
+	const uint8_t *frame;
+	uint32_t headers; /* bytes that each segment begins with */
+	uint32_t network, transport;
+	uint32_t payload, size; /* in all, and of each segment */
+	bool ipv6, tcp;
+};
+
+/*
+ * Can the frame, with its (checked) header, be cut? False for UFO, and for what does not hold the protocols
+ * that the header names. The frame is borrowed, in private memory.
+ */
+bool vdp_segments_init(
+    struct vdp_segments *ret, const uint8_t *frame, uint32_t length, const struct vdp_net_hdr *header);
+/* Write the segment whose payload begins at an offset, with all checksums; returns its length. */
+uint32_t vdp_segments_cut(const struct vdp_segments *segments, uint32_t at, uint8_t *to);
+
+#endif

@@ -1,0 +1,144 @@
+/* Frames from the wire, for the driver: filters, steering, and the offloads that it does not take. */
+#include "mend.h"
+#include "nic_impl.h"
+
+/* Can all of them be handed over as they are? */
+static bool all_taken(const struct vdp_ring *rx, const struct vdp_frame *frames, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct vdp_net_hdr *header = &frames[i].header;
+
+		if (VDP_LIKELY(!vdp_net_hdr_set(header)))
+			continue;
+		if ((vdp_net_hdr_offloads(header, false) | vdp_net_hdr_offloads(header, true)) &
+		    ~rx->offloads)
+			return false;
+	}
+	return true;
+}
+
+static uint32_t deliver(struct vdp_nic *nic, struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n)
+{
+	nic->serving = rx->ring.index;
+	return nic->net->deliver(rx, nic->mergeable, nic->scratch, frames, n);
+}
+
+/* In segments; each is a frame of its own to filters of the driver's counters, none of the header is left. */
+static uint32_t deliver_segments(
+    struct vdp_nic *nic, struct vdp_queue *rx, const struct vdp_frame *frame, const struct vdp_segments *cut)
+{
+	struct vdp_frame segment = {.data = nic->scratch->segment};
+	uint32_t received = 0;
+
+	segment.header.hash = frame->header.hash;
+	segment.header.hash_report = frame->header.hash_report;
+	for (uint32_t at = 0; at < cut->payload && nic->error.code == VDP_NIC_OK; at += cut->size) {
+		segment.length = vdp_segments_cut(cut, at, nic->scratch->segment);
+		received += deliver(nic, rx, &segment, 1);
+	}
+	return received;
+}
+
+/* The driver does not take what the header asks for: do it. */
+static uint32_t deliver_mended(struct vdp_nic *nic, struct vdp_queue *rx, struct vdp_frame *frame)
+{
+	uint8_t *linear = nic->scratch->linear;
+	struct vdp_segments cut;
+
+	if (frame->data != linear)
+		memcpy(linear, frame->data, frame->length);
+	frame->data = linear;
+	if (frame->header.gso_type == VDP_GSO_NONE) {
+		vdp_mend_checksum(linear, frame->length, &frame->header);
+		frame->header = (struct vdp_net_hdr){
+		    .hash = frame->header.hash, .hash_report = frame->header.hash_report};
+		vdp_count(&rx->stats.mended, 1);
+		return deliver(nic, rx, frame, 1);
+	}
+	if (!vdp_segments_init(&cut, linear, frame->length, &frame->header)) {
+		vdp_count(&rx->stats.dropped, 1);
+		return 0;
+	}
+	vdp_count(&rx->stats.mended, 1);
+	return deliver_segments(nic, rx, frame, &cut);
+}
+
+/* Filter and steer; returns the pair that the frame is for, or NULL. */
+static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_net_hdr *header,
+    const struct vdp_flow *flow, const uint8_t *head)
+{
+	uint32_t to;
+
+	if (!vdp_filter_pass(&nic->filter, head, flow->vlan)) {
+		vdp_count(&pair->rx->stats.filtered, 1);
+		return NULL;
+	}
+	if (!nic->rss.types && !nic->rss.steer)
+		return pair;
+	header->hash = vdp_flow_hash(flow, head, nic->rss.types, nic->rss.key, &header->hash_report);
+	if (!nic->rss.steer)
+		return pair;
+	to = vdp_rss_pair(&nic->rss, header->hash, header->hash_report);
+	if (to >= nic->conf.pairs || !vdp_nic_usable(nic, nic->pairs[to].rx)) {
+		vdp_count(&pair->rx->stats.dropped, 1);
+		return NULL;
+	}
+	return nic->pairs + to;
+}
+
+static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_frame frame)
+{
+	uint8_t head[VDP_FLOW_HEAD] = {0};
+	uint32_t n = frame.length < VDP_FLOW_HEAD ? frame.length : VDP_FLOW_HEAD, need, received;
+	struct vdp_pair *to;
+	struct vdp_flow flow;
+
+	memcpy(head, frame.data, n); /* once: a driver may change its frame while we look */
+	vdp_flow_parse(&flow, head, n);
+	if (!nic->net->headers)
+		frame.header = (struct vdp_net_hdr){0};
+	to = choose(nic, pair, &frame.header, &flow, head);
+	if (!to)
+		return 0;
+	need = vdp_net_hdr_offloads(&frame.header, flow.ipv6);
+	if (need & ~to->rx->ring.offloads)
+		received = deliver_mended(nic, to->rx, &frame);
+	else
+		received = deliver(nic, to->rx, &frame, 1);
+	if (to != pair && received)
+		nic->net->flush(to->rx, NULL);
+	return received;
+}
+
+static uint32_t receive_each(
+    struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n)
+{
+	uint32_t received = 0;
+
+	for (uint32_t i = 0; i < n && nic->error.code == VDP_NIC_OK; i++)
+		received += receive_one(nic, pair, frames[i]);
+	return received;
+}
+
+uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n)
+{
+	if (VDP_UNLIKELY(nic->look))
+		return receive_each(nic, pair, frames, n);
+	if (nic->net->headers && VDP_UNLIKELY(!all_taken(&pair->rx->ring, frames, n)))
+		return receive_each(nic, pair, frames, n);
+	return deliver(nic, pair->rx, frames, n);
+}
+
+uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length)
+{
+	struct vdp_frame frame = {.length = length, .header = nic->scratch->frame};
+	struct vdp_piece linear = {.addr = nic->scratch->linear, .length = VDP_FRAME_MAX};
+
+	if (!nic->look && (!nic->net->headers || all_taken(&pair->rx->ring, &frame, 1))) {
+		nic->serving = pair->rx->ring.index;
+		return nic->net->deliver_pieces(pair->rx, nic->mergeable, nic->scratch, length);
+	}
+	vdp_copy_pieces(&linear, nic->scratch->src + 1, length);
+	frame.data = nic->scratch->linear;
+	return receive_one(nic, pair, frame);
+}

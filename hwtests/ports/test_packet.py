@@ -1,0 +1,115 @@
+"""``packet=IFACE``: an interface of the host, here an end of a veth pair."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from hwtests.ports.frames import frame, offer, received, send, wait_link
+from hwtests.ports.namespace import ip, quiet
+from tests.soft.soft_rig import Nic
+from vfiodpa.errors import NoDevice
+
+
+@pytest.fixture(autouse=True)
+def cable(network: None) -> None:
+    """``near`` is the NIC's, ``far`` is ours."""
+    ip("link add near type veth peer name far")
+    quiet("near")
+    quiet("far")
+
+
+@pytest.fixture
+def nic(make_nic: Callable[[str], Nic]) -> Nic:
+    one = make_nic("soft:packet=near")
+    one.bring_up()
+    return one
+
+
+def test_frames_go_both_ways(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    host, rx = listen("far"), offer(nic, 8)
+    for at in range(8):
+        send(nic, frame(at, 60 + 100 * at), at)
+        assert host.recv(2000) == frame(at, 60 + 100 * at)
+        host.send(frame(0x80 + at, 60 + 100 * at))
+        assert received(rx, at) == frame(0x80 + at, 60 + 100 * at)
+    assert rx.used == 8  # of what it sent itself it hears nothing
+
+
+def test_frames_for_others_are_heard(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    rx, other = offer(nic), bytes.fromhex("0200000000aa") + frame(1)[6:]
+    listen("far").send(other)
+    assert received(rx) == other
+
+
+def test_a_sleeping_nic_is_woken(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    host, rx = listen("far"), offer(nic)
+    nic.wait_asleep()
+    host.send(frame(1))
+    assert received(rx) == frame(1)
+
+
+def test_many_laps_of_the_ring(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    host = listen("far")
+    rx = offer(nic, 8)
+    for at in range(1200):  # it has 512 slots
+        host.send(frame(at & 0xFF))
+        assert rx.wait_used(at + 1 & 0xFFFF)
+        rx.offer(bytes(1000), writable=True)
+        nic.bell(0)
+    assert nic.f.queue_stats(0)["packets"] == 1200
+
+
+def test_a_vlan_tag_is_kept(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    rx, plain = offer(nic), frame(5, 100)
+    tagged = plain[:12] + struct.pack(">HH", 0x8100, 0x2005) + plain[12:]
+    listen("far").send(tagged)
+    assert received(rx) == tagged
+
+
+def test_frames_longer_than_a_slot(make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]) -> None:
+    ip("link set near mtu 9000")
+    ip("link set far mtu 9000")
+    nic = make_nic("soft:packet=near,mtu=9000")
+    nic.bring_up()
+    rx = offer(nic, 7, length=1000)  # merged: 12 bytes of header and 5000 of the frame
+    listen("far").send(frame(9, 5000))
+    assert rx.wait_used(6)
+    parts = [rx.buffer(slot, 1000) for slot in range(6)]
+    assert b"".join(parts)[12 : 12 + 5000] == frame(9, 5000)
+
+
+def test_an_interface_that_goes_down_takes_the_link_along(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    offer(nic, 4)
+    ip("link set near down")
+    assert wait_link(nic, False)
+    assert "packet=near: ENETDOWN" in nic.f.diagnose()
+    ip("link set near up")
+    listen("far").send(frame(1))
+    assert wait_link(nic, True)
+
+
+def test_flows_are_spread_over_the_pairs(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]
+) -> None:
+    nic = make_nic("soft:queues=2,packet=near")
+    nic.bring_up()
+    nic.f.device.engine.set_active_pairs(2)
+    rings = [offer(nic, 8, pair=pair) for pair in (0, 1)]
+    host = listen("far")
+    for port in range(8):
+        udp = struct.pack(">HHHH", 1000 + port, 2000, 26, 0) + bytes(18)
+        header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 46, 0, 0, 64, 17, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+        host.send(frame(0)[:12] + b"\x08\x00" + header + udp)
+    for _ in range(1000):
+        if rings[0].used + rings[1].used == 8:
+            break
+    assert rings[0].used + rings[1].used == 8
+
+
+def test_an_interface_that_is_not_there(make_nic: Callable[[str], Nic]) -> None:
+    with pytest.raises(NoDevice, match=r"no interface eth7.*near"):
+        make_nic("soft:packet=eth7")

@@ -1,0 +1,128 @@
+"""``tap=NAME``: the host's network at the other end."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from hwtests.ports.frames import frame, offer, received, send, wait_link
+from hwtests.ports.namespace import ip, quiet
+from tests.soft.soft_rig import Nic, Ring
+from vfiodpa.errors import DeviceError
+
+
+@pytest.fixture
+def nic(make_nic: Callable[[str], Nic]) -> Nic:
+    one = make_nic("soft:tap=vm0")
+    quiet("vm0")
+    one.bring_up()
+    return one
+
+
+def test_frames_go_both_ways(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    host, rx = listen("vm0"), offer(nic, 8)
+    for at in range(8):
+        send(nic, frame(at, 60 + 100 * at), at)
+        assert host.recv(2000) == frame(at, 60 + 100 * at)
+        host.send(frame(0x80 + at, 60 + 100 * at))
+        assert received(rx, at) == frame(0x80 + at, 60 + 100 * at)
+
+
+def test_a_sleeping_nic_is_woken(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    host, rx = listen("vm0"), offer(nic)
+    nic.wait_asleep()
+    host.send(frame(1))
+    assert received(rx) == frame(1)
+
+
+def test_frames_wait_for_buffers(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    host = listen("vm0")
+    for at in range(5):
+        host.send(frame(at))
+    nic.wait_asleep()
+    rx = offer(nic, 5)
+    assert [received(rx, at) for at in range(5)] == [frame(at) for at in range(5)]
+    assert nic.f.queue_stats(0)["dropped"] == 0
+
+
+def test_a_chain_of_buffers_is_one_frame(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    host, ring = listen("vm0"), Ring(nic, 1)
+    data = bytes(12) + frame(7, 600)
+    ring.put(0x6000, data[400:])
+    ring.put(16, (ring.base + 0x6000).to_bytes(8, "little") + len(data[400:]).to_bytes(4, "little") + bytes(4))
+    ring.offer(data[:400], next_of=1)
+    nic.bell(1)
+    assert host.recv(2000) == frame(7, 600)
+
+
+def test_a_tap_that_vanishes_takes_the_link_down_and_costs_no_cpu(nic: Nic) -> None:
+    ring = Ring(nic, 1)
+    for at in range(50):
+        if at == 20:
+            ip("link del vm0")
+        ring.offer(bytes(12) + frame(at))
+        nic.bell(1)
+        assert ring.wait_used(at + 1)  # the driver is never stuck
+    assert wait_link(nic, False)
+    assert "tap=vm0: ENODEV" in nic.f.diagnose()
+    assert nic.f.queue_stats(1)["dropped"] >= 30
+    nic.wait_asleep()
+    polls = nic.f.worker_stats()["polls"]
+    time.sleep(0.2)
+    assert nic.f.worker_stats()["polls"] - polls < 10
+
+
+def test_each_pair_is_a_queue(make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]) -> None:
+    nic = make_nic("soft:queues=2,workers=2,tap=vm0")
+    quiet("vm0")
+    nic.bring_up()
+    nic.f.device.engine.set_active_pairs(2)
+    host = listen("vm0")
+    for pair in (0, 1):
+        send(nic, frame(pair), pair=pair)
+        assert host.recv(2000) == frame(pair)
+
+
+def test_an_interface_made_for_several_queues_takes_one(make_nic: Callable[[str], Nic]) -> None:
+    ip("tuntap add dev vm0 mode tap multi_queue")
+    make_nic("soft:tap=vm0")
+
+
+def test_another_has_it(make_nic: Callable[[str], Nic]) -> None:
+    make_nic("soft:tap=vm0")
+    with pytest.raises(DeviceError, match=r"cannot open tap vm0.*EBUSY.*another program has it"):
+        make_nic("soft:tap=vm0")
+
+
+def test_what_is_no_tap(make_nic: Callable[[str], Nic]) -> None:
+    with pytest.raises(DeviceError, match=r"EINVAL.*lo is no tap"):
+        make_nic("soft:tap=lo")
+
+
+AS_NOBODY = """
+import os, sys
+from tests.soft.soft_rig import Nic
+from vfiodpa.errors import VfiodpaError
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for name in sys.argv[1:]:
+    try:
+        Nic(f"soft:tap={name}").close()
+        print(name, "opened")
+    except VfiodpaError as error:
+        print(error)
+"""
+
+
+def test_an_owner_needs_no_privilege_and_others_are_told_how() -> None:
+    ip("tuntap add dev mine mode tap user 65534")
+    ip("tuntap add dev yours mode tap user 0")
+    argv = [sys.executable, "-c", AS_NOBODY, "mine", "yours"]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    assert lines[0] == "mine opened"
+    assert "EPERM" in lines[1]
+    assert "try: ip tuntap add dev yours mode tap user $USER" in lines[1]

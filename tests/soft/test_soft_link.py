@@ -1,0 +1,223 @@
+"""Two software NICs on one wire."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.soft.soft_rig import Nic, Ring
+from vfiodpa.spec.virtio_net import NetStatus
+
+HDR = bytes(12)
+LONG = 900
+
+
+@pytest.fixture
+def wire() -> str:
+    return f"test-{secrets.token_hex(6)}"
+
+
+def wait_link(nic: Nic, up: bool, seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while bool(nic.net.status & NetStatus.LINK_UP) != up and time.monotonic() < end:
+        time.sleep(0.005)
+    return bool(nic.net.status & NetStatus.LINK_UP) == up
+
+
+@pytest.fixture
+def ends(make_nic: Callable[[str], Nic], wire: str) -> tuple[Nic, Nic]:
+    """Both up and connected."""
+    first, second = make_nic(f"soft:link={wire}"), make_nic(f"soft:link={wire}")
+    for nic in (first, second):
+        assert wait_link(nic, True)
+        nic.bring_up()
+    return first, second
+
+
+def cross(sender: Nic, receiver: Nic, frame: bytes, at: int = 0, queue: int = 1) -> bytes:
+    """One frame from end to end; ``at``: how many went this way before."""
+    rx, tx = Ring(receiver, queue - 1), Ring(sender, queue)
+    rx.avail = tx.avail = at
+    rx.offer(bytes(1000), writable=True)
+    receiver.bell(queue - 1)
+    tx.offer(HDR + frame)
+    sender.bell(queue)
+    assert rx.wait_used(at + 1)
+    assert tx.wait_used(at + 1)
+    return rx.buffer(at % rx.size, 12 + len(frame))[12:]
+
+
+def test_frames_go_both_ways(ends: tuple[Nic, Nic]) -> None:
+    first, second = ends
+    for at in range(20):
+        frame = secrets.token_bytes(60 + 40 * at)
+        assert cross(first, second, frame, at) == frame
+        assert cross(second, first, frame, at) == frame
+
+
+def test_each_pair_has_its_lane(make_nic: Callable[[str], Nic], wire: str) -> None:
+    first, second = make_nic(f"soft:queues=2,workers=2,link={wire}"), make_nic(f"soft:queues=2,link={wire}")
+    for nic in (first, second):
+        assert wait_link(nic, True)
+        nic.bring_up()
+        nic.f.device.engine.set_active_pairs(2)
+    assert cross(first, second, b"a" * 60, queue=3) == b"a" * 60
+    assert cross(second, first, b"b" * 60, queue=3) == b"b" * 60
+    assert cross(first, second, b"c" * 60, queue=1) == b"c" * 60
+
+
+def test_alone_the_link_is_down_and_frames_are_lost(make_nic: Callable[[str], Nic], wire: str) -> None:
+    nic = make_nic(f"soft:link={wire}")
+    nic.bring_up()
+    assert not nic.net.status & NetStatus.LINK_UP
+    assert "nobody is there" in nic.f.diagnose()
+    tx = Ring(nic, 1)
+    tx.offer(HDR + b"x" * 60)
+    nic.bell(1)
+    assert tx.wait_used(1)
+    assert nic.f.queue_stats(1)["dropped"] == 1
+
+
+@pytest.mark.parametrize("leaver", [0, 1], ids=["listener", "joiner"])
+def test_who_leaves_may_come_back(
+    ends: tuple[Nic, Nic], make_nic: Callable[[str], Nic], wire: str, leaver: int
+) -> None:
+    stays = ends[1 - leaver]
+    ends[leaver].close()
+    assert wait_link(stays, False)
+    back = make_nic(f"soft:link={wire}")
+    assert wait_link(back, True)
+    assert wait_link(stays, True)
+    back.bring_up()
+    assert cross(back, stays, b"again" * 20) == b"again" * 20
+
+
+def test_a_change_of_the_link_is_a_configuration_change(ends: tuple[Nic, Nic]) -> None:
+    first, second = ends
+    before = second.common.config_generation
+    first.close()
+    assert wait_link(second, False)
+    assert second.common.config_generation != before
+
+
+def test_a_sleeping_end_is_woken(ends: tuple[Nic, Nic]) -> None:
+    first, second = ends
+    rx = Ring(second, 0)
+    rx.offer(bytes(1000), writable=True)
+    second.wait_asleep()
+    tx = Ring(first, 1)
+    tx.offer(HDR + b"x" * 60)
+    first.bell(1)
+    assert rx.wait_used(1)
+
+
+def test_frames_wait_for_buffers_and_none_is_torn(ends: tuple[Nic, Nic]) -> None:
+    first, second = ends
+    tx, rx = Ring(first, 1), Ring(second, 0)
+    for at in range(5):
+        tx.offer(HDR + bytes([at]) * LONG)
+        first.bell(1)
+    assert tx.wait_used(5)
+    for _ in range(5):
+        rx.offer(bytes(1000), writable=True)
+    second.bell(0)
+    assert rx.wait_used(5)
+    assert [rx.buffer(at, 12 + LONG)[12:] for at in range(5)] == [bytes([at]) * LONG for at in range(5)]
+
+
+def test_without_buffers_the_ring_fills_and_then_frames_are_lost(ends: tuple[Nic, Nic]) -> None:
+    first, _ = ends
+    tx = Ring(first, 1)
+    for at in range(700):
+        tx.offer(HDR + bytes(LONG))
+        first.bell(1)
+        assert tx.wait_used(at + 1)
+    assert first.f.queue_stats(1)["dropped"] > 0
+
+
+def test_a_third_one_waits_for_its_turn(
+    ends: tuple[Nic, Nic], make_nic: Callable[[str], Nic], wire: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    third = make_nic(f"soft:link={wire}")
+    assert not wait_link(third, True, 0.2)
+    assert "two NICs are on this wire already" in caplog.text
+    ends[1].close()
+    assert wait_link(third, True)
+
+
+def test_ends_of_different_width_do_not_fit(
+    make_nic: Callable[[str], Nic], wire: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = make_nic(f"soft:link={wire}")
+    time.sleep(0.1)
+    make_nic(f"soft:queues=2,link={wire}")
+    assert not wait_link(one, True, 0.3)
+    assert "the other side has 1 queue pairs, we 2" in caplog.text
+
+
+OTHER = """
+import sys, time
+from tests.soft.soft_rig import Nic, Ring
+nic = Nic(f"soft:link={sys.argv[1]}")
+nic.bring_up()
+rx = Ring(nic, 0)
+rx.offer(bytes(1000), writable=True)
+nic.bell(0)
+print("up", flush=True)
+rx.wait_used(1, 30)
+print(rx.buffer(0, 72)[12:].decode(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(wire: str) -> Iterator[subprocess.Popen[str]]:
+    """An end in another process."""
+    process = subprocess.Popen([sys.executable, "-c", OTHER, wire], stdout=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_another_process_is_reached_and_its_death_noticed(
+    make_nic: Callable[[str], Nic], wire: str, other: subprocess.Popen[str]
+) -> None:
+    nic = make_nic(f"soft:link={wire}")
+    nic.bring_up()
+    assert other.stdout is not None
+    assert other.stdout.readline() == "up\n"
+    assert wait_link(nic, True)
+    tx = Ring(nic, 1)
+    tx.offer(HDR + b"hello" * 12)
+    nic.bell(1)
+    assert other.stdout.readline() == "hello" * 12 + "\n"
+    fds = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    other.send_signal(signal.SIGKILL)
+    assert wait_link(nic, False)
+    assert len(os.listdir("/proc/self/fd")) < fds  # noqa: PTH208 - memory and eventfds of the dead are given back
+
+
+def test_a_frozen_process_costs_frames_and_no_hang(
+    make_nic: Callable[[str], Nic], wire: str, other: subprocess.Popen[str]
+) -> None:
+    nic = make_nic(f"soft:link={wire}")
+    nic.bring_up()
+    assert other.stdout is not None
+    assert other.stdout.readline() == "up\n"
+    assert wait_link(nic, True)
+    other.send_signal(signal.SIGSTOP)
+    tx = Ring(nic, 1)
+    for at in range(700):
+        tx.offer(HDR + bytes(LONG))
+        nic.bell(1)
+        assert tx.wait_used(at + 1)
+    assert nic.f.queue_stats(1)["dropped"] > 0

@@ -1,0 +1,66 @@
+"""Commands of receive-side scaling and of the hash that goes with it. Ref: virtio 1.3, 5.1.6.5.7"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..spec.virtio_net import HashHead, HashType, RssHead, RssTail
+from .settings import HASHES, MAX_INDIRECTION, MAX_KEY, NetState, Refused, Rss
+
+_ENTRY = 2  # bytes of a receive queue's number: bits 1 to 16 of its index, which is its pair
+
+
+def steer_automatically(state: NetState) -> None:
+    """VQ_PAIRS_SET ends RSS; hashes that are reported stay (5.1.6.5.6)."""
+    if state.rss.table:
+        _apply(state, replace(state.rss, table=()))
+
+
+def configure(state: NetState, data: bytes) -> bytes:
+    """RSS_CONFIG: hash, table, transmit queues in use."""
+    if len(data) < RssHead.size:
+        raise Refused(f"an RSS configuration of {len(data)} bytes")
+    head = RssHead.unpack(data[: RssHead.size])
+    entries = head.indirection_table_mask + 1
+    if entries & head.indirection_table_mask or entries > MAX_INDIRECTION:
+        raise Refused(f"an indirection table of {entries} entries: a power of two up to {MAX_INDIRECTION} it must be")
+    rest = data[RssHead.size :]
+    table = [int.from_bytes(rest[at : at + _ENTRY], "little") for at in range(0, entries * _ENTRY, _ENTRY)]
+    rest = rest[entries * _ENTRY :]
+    if len(rest) < RssTail.size:
+        raise Refused("the indirection table is cut off")
+    tail = RssTail.unpack(rest[: RssTail.size])
+    key = _key(rest[RssTail.size :], tail.hash_key_length)
+    pairs = max(head.unclassified_queue, *table) + 1
+    if pairs > state.max_pairs or not 1 <= tail.max_tx_vq <= state.max_pairs:
+        raise Refused(f"queues up to {pairs} and {tail.max_tx_vq} to transmit, there are 1 to {state.max_pairs} pairs")
+    _apply(state, Rss(_types(head.hash_types), key, tuple(table), head.unclassified_queue))
+    state.effects.set_pairs(max(pairs, tail.max_tx_vq))
+    return b""
+
+
+def configure_hash(state: NetState, data: bytes) -> bytes:
+    """HASH_CONFIG: the hash that is reported, without steering."""
+    if len(data) < HashHead.size:
+        raise Refused(f"a hash configuration of {len(data)} bytes")
+    head = HashHead.unpack(data[: HashHead.size])
+    key = _key(data[HashHead.size :], head.hash_key_length)
+    _apply(state, Rss(_types(head.hash_types), key))
+    return b""
+
+
+def _apply(state: NetState, rss: Rss) -> None:
+    state.rss = rss
+    state.effects.set_rss(rss)
+
+
+def _types(types: int) -> HashType:
+    if types & ~int(HASHES):
+        raise Refused(f"hash types {types:#x}, the NIC has {int(HASHES):#x}")
+    return HashType(types)
+
+
+def _key(data: bytes, length: int) -> bytes:
+    if length > MAX_KEY or len(data) != length:
+        raise Refused(f"a key of {length} bytes, here are {len(data)}, the NIC takes {MAX_KEY}")
+    return data
