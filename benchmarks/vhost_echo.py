@@ -18,10 +18,7 @@ import argparse
 import datetime
 import itertools
 import json
-import os
-import platform
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -36,7 +33,8 @@ from hwtests.peers.backend import start_backend
 from hwtests.peers.program import ProgramError
 from hwtests.peers.testpmd import MEMORY_MB, Memory, two_cpus, virtio_user
 
-RESULTS = Path(__file__).parent / "results"
+from .report import RESULTS, Spread, machine
+
 KINDS = ("vfiodpa", "dpdk")
 BURSTS = 32
 WARM_UP_S = 0.5
@@ -74,22 +72,6 @@ class Sample:
     cycles: float  # busy, per frame
     dropped: int
     preempted: float  # how often a second the back end lost its CPU: its cycles then hold other people's work
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Median and extremes of some numbers."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, numbers: Sequence[float]) -> Spread:
-        return cls(statistics.median(numbers), min(numbers), max(numbers))
-
-    def text(self, digits: int) -> str:
-        return f"{self.median:.{digits}f} ({self.low:.{digits}f}..{self.high:.{digits}f})"
 
 
 def measure(kind: str, case: Case, number: int, seconds: float, memory: Memory) -> Sample:
@@ -167,19 +149,6 @@ def print_table(samples: Sequence[Sample], cases: Sequence[Case]) -> None:
     disturbed = sum(sample.preempted > QUIET for sample in samples)
     if disturbed:
         print(f"note: other programs took the back end's CPU in {disturbed} of {len(samples)} runs: repeat when quiet")
-
-
-def machine() -> dict[str, Any]:
-    """In general terms: what a reader needs to judge the numbers."""
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")), "unknown")
-    return {
-        "cpu": model,
-        "cpus": len(os.sched_getaffinity(0)),
-        "virtual": any("hypervisor" in line.split() for line in cpuinfo),
-        "kernel": platform.release(),
-        "load_before": round(os.getloadavg()[0], 2),
-    }
 
 
 def write_results(samples: Sequence[Sample], cases: Sequence[Case], about: dict[str, Any]) -> Path:

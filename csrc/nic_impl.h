@@ -135,9 +135,10 @@ uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t
 
 void vdp_nic_unwatch(struct vdp_nic *nic, int fd);
 
-/* nic_worker.c, for the worker. Poll once; false: it may sleep until its wake_ns. */
-bool vdp_nic_serve(struct vdp_nic *nic);
-void vdp_nic_welcome(struct vdp_nic *nic);              /* before it is polled again */
+/* nic_worker.c, for the worker; nic_serve.h is the rest. */
+bool vdp_nic_idle(struct vdp_nic *nic);    /* nothing came; true: it may sleep until its wake_ns */
+void vdp_nic_report(struct vdp_nic *nic);  /* its error, to whom it concerns */
+void vdp_nic_welcome(struct vdp_nic *nic); /* before it is polled again */
 bool vdp_nic_due(struct vdp_nic *nic, uint64_t now_ns); /* at wake_ns: is there something to do? */
 void vdp_nic_memory_gone(struct vdp_nic *nic);          /* SIGBUS while it was served */
 

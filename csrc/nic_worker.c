@@ -22,7 +22,7 @@ void vdp_nic_unwatch(struct vdp_nic *nic, int fd)
 }
 
 /* The first error stops all queues; the register model learns of it and says DEVICE_NEEDS_RESET. */
-static void nic_report(struct vdp_nic *nic)
+void vdp_nic_report(struct vdp_nic *nic)
 {
 	struct vdp_queue *queue = nic->queues + nic->error.queue;
 	uint64_t one = 1;
@@ -39,7 +39,7 @@ static void nic_report(struct vdp_nic *nic)
 void vdp_nic_memory_gone(struct vdp_nic *nic)
 {
 	vdp_ring_fail(&nic->queues[nic->serving].ring, VDP_NIC_MEMORY_GONE, 0);
-	nic_report(nic);
+	vdp_nic_report(nic);
 }
 
 static void nic_inject(struct vdp_nic *nic)
@@ -54,15 +54,6 @@ static void nic_inject(struct vdp_nic *nic)
 		nic->port->inject(nic, nic->pairs + inject->pair, inject->length);
 	}
 	__atomic_store_n(&inject->state, VDP_INJECT_FREE, __ATOMIC_RELEASE);
-}
-
-static uint32_t nic_poll(struct vdp_nic *nic)
-{
-	uint32_t moved = 0;
-
-	for (uint32_t i = 0; i < nic->active_pairs && nic->error.code == VDP_NIC_OK; i++)
-		moved += nic->port->poll(nic, nic->pairs + i);
-	return moved;
 }
 
 static void nic_mind_kick(struct vdp_nic *nic, struct vdp_queue *queue, bool on)
@@ -174,40 +165,13 @@ static bool nic_rest(struct vdp_nic *nic, uint64_t now_ns)
 	return false;
 }
 
-static bool nic_idle(struct vdp_nic *nic)
+bool vdp_nic_idle(struct vdp_nic *nic)
 {
-	uint64_t now;
+	uint64_t now = vdp_now_ns(CLOCK_MONOTONIC);
 
-	vdp_relax();
-	if (nic->conf.poll_us == UINT32_MAX)
-		return false;
-	now = vdp_now_ns(CLOCK_MONOTONIC);
 	if (nic->idle_since_ns == 0)
 		nic->idle_since_ns = now;
 	return now - nic->idle_since_ns >= nic->conf.poll_us * (uint64_t)1000 && nic_rest(nic, now);
-}
-
-bool vdp_nic_serve(struct vdp_nic *nic)
-{
-	struct vdp_worker_stats *stats = &nic->worker->stats;
-	uint64_t begin = vdp_tsc();
-	uint32_t moved = nic_poll(nic);
-	bool rest = false;
-
-	vdp_count(&stats->polls, 1);
-	if (moved > 0) {
-		vdp_count(&stats->packets, moved);
-		vdp_count(&stats->busy_cycles, vdp_tsc() - begin);
-		nic->idle_since_ns = 0;
-	} else {
-		vdp_count(&stats->empty_polls, 1);
-		if (nic->error.code == VDP_NIC_OK)
-			rest = nic_idle(nic);
-	}
-	if (VDP_LIKELY(nic->error.code == VDP_NIC_OK))
-		return !rest;
-	nic_report(nic);
-	return false;
 }
 
 void vdp_nic_welcome(struct vdp_nic *nic)

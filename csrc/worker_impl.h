@@ -1,4 +1,5 @@
-/* The inside of a worker: the thread (worker.c), and what a NIC needs of it (nic_worker.c). */
+/* The inside of a worker: the thread (worker.c), control (worker_control.c), and what a NIC needs of it
+ * (nic_worker.c). */
 #ifndef VDP_WORKER_IMPL_H
 #define VDP_WORKER_IMPL_H
 
@@ -37,6 +38,8 @@ struct vdp_worker {
 	uint32_t pauses;        /* by how many NICs */
 	bool parked;
 };
+
+void *vdp_worker_main(void *worker); /* the thread */
 
 /* Park the thread between two polls: each is taken back once. -ETIMEDOUT: it is not parked. Any thread. */
 int vdp_worker_pause(struct vdp_worker *worker, uint32_t timeout_ms);

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.vhost_echo import Case, Sample, Spread, summary
+from benchmarks.report import Spread
+from benchmarks.vhost_echo import Case, Sample, summary
 from hwtests.peers.backend import counters_of
 
 CASE = Case(64, "split_mrg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -107,6 +108,7 @@ def test_flows_are_spread_over_the_pairs(
     for _ in range(1000):
         if rings[0].used + rings[1].used == 8:
             break
+        time.sleep(0.005)
     assert rings[0].used + rings[1].used == 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.cli_rig import running
+from tests.cli.cli_rig import Cli, running
 from vfiodpa.guest.traffic import Plan, run
 from vfiodpa.guest.vhost_user import VhostUserGuest
 
@@ -172,3 +173,35 @@ def test_serve_with_a_driver_by_name(path: Path) -> None:
     with running("serve", "soft", "--driver", "acme", "--socket", str(path)) as process:
         ran = process.finish()
     assert (ran.code, "there are ifcvf, softnic, virtio_pci" in ran.err) == (2, True)
+
+
+def test_workers_cpus_and_poll_in_the_report(path: Path, tmp_path: Path) -> None:
+    cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    words = ["--cpus", cpus, "--poll", "sleep", "--report", str(tmp_path / "report.json")]
+    with running("serve", "soft:queues=2,workers=2", "-s", str(path), *words) as process:
+        process.line()
+        with VhostUserGuest(path) as guest:
+            guest.start()
+            assert run(guest, Plan(count=50, window=1, poll_us=0), seconds=10).clean
+        process.send_signal(signal.SIGTERM)
+        process.finish()
+    body = json.loads((tmp_path / "report.json").read_text())
+    first, second = body["workers"]
+    assert (first["pairs"], first["packets"], second["packets"]) == ([0], 50, 0)
+    assert 0 < first["busy_cycles"] < body["tsc_hz"] * 10
+    assert first["packets"] <= first["polls"] - first["empty_polls"] + 50
+    assert first["sleeps"] >= 10
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["soft", "--cpus", "1-"], "is no list of CPUs"),
+        (["soft:poll=7", "--poll", "busy"], "given twice"),
+        (["0000:3b:00.2", "--poll", "busy"], "for the software NIC"),
+        (["soft:workers=shared", "--cpus", "0"], "not for one device to say"),
+    ],
+)
+def test_words_about_workers_that_make_no_sense(cli: Cli, path: Path, words: list[str], says: str) -> None:
+    ran = cli("serve", *words, "-s", str(path))
+    assert (ran.code, says in ran.err) == (2, True)

@@ -13,6 +13,7 @@ from vfiodpa.registers import SubWindow
 from vfiodpa.soft.function import SoftFunction
 from vfiodpa.soft.options import CONTROL
 from vfiodpa.soft.virtio_net import DEVICE_OFFSET, ISR_OFFSET, NOTIFY_OFFSET
+from vfiodpa.soft.workers import SHARED, WorkerPool
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import Command, ConfigHeader
 from vfiodpa.spec.softnic import VendorCfg
@@ -28,8 +29,8 @@ RING_BYTES = 0x10000
 class Nic:
     """A SoftFunction with its register blocks; ``bring_up`` and parts of it are what a driver does."""
 
-    def __init__(self, text: str) -> None:
-        self.f = SoftFunction(text)
+    def __init__(self, text: str, pool: WorkerPool = SHARED) -> None:
+        self.f = SoftFunction(text, pool=pool)
         self.header = ConfigHeader(self.f.config)
         self.memory = Mapping.create(RING_BYTES * 2 * self.f.options.queues)
         self.f.dma.map(Iova(RINGS), self.memory)

@@ -4,7 +4,7 @@ import pytest
 
 from vfiodpa.errors import UsageError
 from vfiodpa.soft.faults import Fault
-from vfiodpa.soft.options import NEVER_SLEEP, LmLayout, Model, Port, SoftOptions, parse_options
+from vfiodpa.soft.options import NEVER_SLEEP, SHARED, LmLayout, Model, Port, SoftOptions, parse_options
 from vfiodpa.spec.features import Feature
 
 
@@ -97,3 +97,23 @@ def test_default_macs_are_distinct_and_locally_administered() -> None:
 def test_bad_options_list_what_is_legal(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         parse_options(text)
+
+
+@pytest.mark.parametrize(("word", "poll_us"), [("busy", NEVER_SLEEP), ("adaptive", 50), ("sleep", 0), ("7", 7)])
+def test_words_for_polling(word: str, poll_us: int) -> None:
+    assert parse_options(f"soft:poll={word}").poll_us == poll_us
+
+
+def test_workers_and_their_cpus() -> None:
+    options = parse_options("soft:queues=4,workers=3,cpus=5+1-2")
+    assert [options.cpu_of(worker) for worker in range(4)] == [5, 1, 2, 5]
+    assert parse_options("soft:workers=shared").workers == SHARED
+    assert parse_options("soft").cpu_of(0) == -1
+
+
+@pytest.mark.parametrize(
+    "text", ["workers=2", "workers=0", "queues=2,workers=3", "workers=shared,cpu=1", "cpu=1,cpus=2"]
+)
+def test_workers_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_options(f"soft:{text}")

@@ -17,7 +17,7 @@ from ..vdpa.doorbell import DoorbellMode
 from ..vdpa.report import write_report
 from ..vdpa.service import Service
 from .output import print_json
-from .words import add_access
+from .words import add_access, add_workers, device_of
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +25,10 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
-    """``--socket``, ``--iommu``, ``--client``, ``--doorbell``, ``--report``."""
+    """``--socket``, ``--iommu``, ``--cpus``, ``--poll``, ``--client``, ``--doorbell``, ``--report``."""
     parser.add_argument("-s", "--socket", type=Path, required=True, metavar="PATH", help="vhost-user socket")
     add_access(parser)
+    add_workers(parser)
     parser.add_argument("--client", action="store_true", help="connect to PATH instead of listening on it")
     parser.add_argument(
         "--doorbell",
@@ -91,7 +92,7 @@ def _log_features(device: VdpaDevice) -> None:
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
     access = Access(arguments.iommu)
-    with StopSignals() as signals, open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
+    with StopSignals() as signals, open_nic(device_of(arguments), access=access, driver=arguments.driver) as nic:
         device = nic.device
         _log_features(device)
 

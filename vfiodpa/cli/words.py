@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import UsageError
+from ..soft.options import POLL_WORDS
+from ..soft.workers import parse_cpus
 from ..vfio.backend import IommuKind
 
 
@@ -18,3 +21,24 @@ def add_noiommu(parser: argparse.ArgumentParser) -> None:
     """``--unsafe-noiommu``: for verbs that look at registers and serve nobody."""
     text = "also without an IOMMU: registers only, nothing is mapped"
     parser.add_argument("--unsafe-noiommu", action="store_true", help=text)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """``--cpus`` and ``--poll``: the threads behind a software NIC."""
+    text = "CPUs that the software NIC's workers are pinned to, in turn, such as 2,3-5 (soft:cpus=2+3-5)"
+    parser.add_argument("--cpus", metavar="LIST", help=text)
+    text = "when the software NIC's workers sleep: busy (never), adaptive (soon, the default), sleep (at once)"
+    parser.add_argument("--poll", choices=list(POLL_WORDS), help=text)
+
+
+def device_of(arguments: argparse.Namespace) -> str:
+    """DEVICE with ``--cpus`` and ``--poll`` as its keys. Raises ``UsageError``, also for a PCI function."""
+    device: str = arguments.device
+    keys = {"cpus": arguments.cpus and "+".join(map(str, parse_cpus(arguments.cpus))), "poll": arguments.poll}
+    words = [f"{key}={value}" for key, value in keys.items() if value is not None]
+    if not words:
+        return device
+    kind, colon, _ = device.partition(":")
+    if kind != "soft":
+        raise UsageError("--cpus and --poll are for the software NIC", cause="of hardware no thread moves the frames")
+    return device + ("," if colon else ":") + ",".join(words)

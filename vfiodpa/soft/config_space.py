@@ -69,7 +69,8 @@ class ConfigSpace:
         self._host = host
         self._bytes = bytearray(CONFIG_SIZE)
         self._writable = bytearray(CONFIG_SIZE)
-        self._msix = self._window = 0
+        self._window = 0
+        self._live = [_STATUS]  # bytes that change by themselves; behind it that of MSI-X Enable
         header = ConfigHeaderLayout(
             vendor_id=VENDOR_ID,
             device_id=MODERN_ID_BASE + DEVICE_TYPE_NET,
@@ -111,7 +112,7 @@ class ConfigSpace:
 
     def _remember(self, offset: int, cap: Layout) -> None:
         if isinstance(cap, MsixCap):
-            self._msix = offset
+            self._live.append(offset + MsixCap.offset_of("control") + 1)
         if isinstance(cap, PciCfgCap):
             self._window = offset
             self._allow(offset + PciCfgCap.offset_of("bar"), b"\xff")
@@ -131,7 +132,8 @@ class ConfigSpace:
 
     def read(self, offset: int, width: int) -> int:
         size = self._check(offset, width)
-        self._refresh()
+        if any(offset <= at < offset + size for at in self._live):
+            self._refresh()
         if self._touches_data(offset, size):
             self._window_read()
         return int.from_bytes(self._bytes[offset : offset + size], "little")
@@ -159,9 +161,8 @@ class ConfigSpace:
         """Bits that show what goes on elsewhere: Interrupt Status and MSI-X Enable."""
         pending = Status.INTERRUPT if self._host.interrupt_pending() else Status(0)
         self._bytes[_STATUS : _STATUS + 2] = int(Status.CAPABILITIES | pending).to_bytes(2, "little")
-        if self._msix:
+        for high in self._live[1:]:
             enable = MSIX_ENABLE >> 8 if self._host.msix_enabled() else 0
-            high = self._msix + MsixCap.offset_of("control") + 1
             self._bytes[high] = self._bytes[high] & ~(MSIX_ENABLE >> 8) | enable
 
     # The configuration access window (virtio 1.3, 4.1.4.9)

@@ -32,6 +32,7 @@ FRAME = (60, 65535)  # bytes of a generated frame
 MAX_SIZES = 16  # VDP_NIC_MAX_SIZES in csrc/nic.h
 MAX_LINK_PAIRS = 64  # wire_link.py
 ADAPTIVE_US = 50  # polls outlast the pauses of a busy guest, and cost an idle one little
+POLL_WORDS = {"busy": NEVER_SLEEP, "adaptive": ADAPTIVE_US, "sleep": 0}
 SHARED = 0
 
 # What goes over the control queue.
@@ -249,8 +250,7 @@ def _size(text: str) -> int:
 
 
 def _poll(text: str) -> int:
-    words = {"busy": NEVER_SLEEP, "adaptive": ADAPTIVE_US, "sleep": 0}
-    return words[text] if text in words else _number(0, 1_000_000)(text)
+    return POLL_WORDS[text] if text in POLL_WORDS else _number(0, 1_000_000)(text)
 
 
 def _cpus(text: str) -> tuple[int, ...]:

@@ -15,6 +15,8 @@ from typing import Any
 from .._native import ffi, lib
 from ..errors import UsageError, check
 
+MAX_CPU = 4095
+
 
 @dataclass(slots=True, eq=False)
 class Worker:
@@ -76,11 +78,10 @@ def parse_cpus(text: str, *, between: str = ",") -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not (first.isdecimal() and (last.isdecimal() or not dash)):
             raise UsageError(f"{text!r} is no list of CPUs", remedy=f"for example 2{between}3-5")
-        cpus += range(int(first), int(last or first) + 1)
+        cpus += range(int(first), min(int(last or first), MAX_CPU + 1) + 1)
     if not cpus or max(cpus) > MAX_CPU or len(set(cpus)) < len(cpus):
         raise UsageError(f"{text!r} is no list of CPUs", cause=f"each CPU once, 0 to {MAX_CPU}")
     return tuple(cpus)
 
 
-MAX_CPU = 4095
 SHARED = WorkerPool()  # of this process
