@@ -101,12 +101,15 @@ def test_a_flow_comes_back_to_the_pair_that_sends_in_it(
         tx.offer(HDR + out)
     first.bell(3)
     assert tx.wait_used(1)
-    rx.offer(bytes(1000), writable=True)
+    own = Ring(first, 0)
+    for ring in (rx, own):  # frames wait until the pair they came in has a buffer, whomever they are for
+        ring.offer(bytes(1000), writable=True)
     back = Ring(second, 1)
     back.offer(HDR + answer)
     second.bell(1)
     assert rx.wait_used(1)
     assert rx.buffer(0, 12 + len(answer))[12:] == answer
+    assert own.used == 0
 
 
 def test_alone_the_link_is_down_and_frames_are_lost(make_nic: Callable[[str], Nic], wire: str) -> None:
