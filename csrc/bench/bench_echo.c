@@ -12,8 +12,8 @@
 #include "rig.h"
 
 #define SLOTS 256u
-#define RX    (RIG_BUFFERS + 0x440ull) /* in a page, not where the other side is: loads would wait for stores \
-					*/
+/* At another place in their pages than what is sent: a load would wait for stores that look like its own. */
+#define RX    (RIG_BUFFERS + 0x440ull)
 #define TX    (RIG_BUFFERS + 0x100000ull)
 #define PITCH 0x800ull
 
