@@ -86,7 +86,7 @@ def test_wrong_words_are_usage_errors(cli: Cli, words: list[str]) -> None:
     [
         (["show", "eth0"], 2, "'eth0' is no device"),
         (["show", "soft:port=nowhere"], 2, "legal: echo, discard, generate"),
-        (["show", "soft:frobs=3"], 2, "keys: port, tap, "),
+        (["show", "soft:frobs=3"], 2, "keys: port, "),
         (["show", "soft:size=3"], 2, "a power of two"),
         (["show", "soft:queues=0"], 2, "1 to 128 queue pairs"),
         (["show", "0000:ff:1f.7"], 3, "no such PCI function"),
