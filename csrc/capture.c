@@ -4,38 +4,14 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
-/* Ref: draft-ietf-opsawg-pcapng, sections 4.1 to 4.6 */
-#define BLOCK_SECTION    0x0a0d0d0au
-#define BLOCK_INTERFACE  1u
-#define BLOCK_STATISTICS 5u
-#define BLOCK_PACKET     6u
-#define BYTE_ORDER_MAGIC 0x1a2b3c4du
-#define OPTION_USERAPPL  4u
-#define OPTION_IF_NAME   2u
-#define OPTION_TSRESOL   9u
-#define OPTION_FLAGS     2u
-#define OPTION_QUEUE     6u
-#define OPTION_IFDROP    5u
+#include "pcapng.h"
 
 #define RING_BYTES (1u << 20)
 #define RING_MASK  (RING_BYTES - 1)
-
-struct packet_head {
-	uint32_t type, total, interface, time_high, time_low, captured, original;
-};
-
-struct packet_tail {
-	uint16_t flags_code, flags_length;
-	uint32_t flags;
-	uint16_t queue_code, queue_length;
-	uint32_t queue;
-	uint32_t end_of_options, total;
-};
 
 /* Bytes, not records: a block may wrap. */
 struct capture_ring {
@@ -152,70 +128,25 @@ static void capture_wake(struct vdp_capture *capture)
 	(void)n; /* cannot fail but by a full counter, which wakes as well */
 }
 
-/* Blocks that are written once */
-
-struct capture_text {
-	uint8_t data[128];
-	uint32_t length;
-};
-
-static void text_add(struct capture_text *text, const void *data, uint32_t length)
+static int capture_block(struct vdp_capture *capture, const struct vdp_pcapng *block)
 {
-	memcpy(text->data + text->length, data, length);
-	text->length += (length + 3) & ~3u;
-}
+	int rc = capture_write(capture, block->data, block->length);
 
-static void text_word(struct capture_text *text, uint32_t word)
-{
-	text_add(text, &word, sizeof(word));
-}
-
-static void text_option(struct capture_text *text, uint32_t code, const void *data, uint32_t length)
-{
-	text_word(text, length << 16 | code);
-	text_add(text, data, length);
-}
-
-static int text_write(struct capture_text *text, struct vdp_capture *capture)
-{
-	uint32_t total;
-	int rc;
-
-	text_word(text, 0); /* end of options */
-	total = text->length + 4;
-	text_word(text, total);
-	memcpy(text->data + 4, &total, sizeof(total));
-	rc = capture_write(capture, text->data, text->length);
 	if (rc == 0)
-		capture->written += text->length;
+		capture->written += block->length;
 	return rc;
 }
 
 static int capture_begin(struct vdp_capture *capture)
 {
-	static const char name[] = "vfiodpa";
-	struct capture_text text = {0};
+	struct vdp_pcapng block;
 	int rc;
 
-	text_word(&text, BLOCK_SECTION);
-	text_word(&text, 0);
-	text_word(&text, BYTE_ORDER_MAGIC);
-	text_word(&text, 1);                                /* version 1.0 */
-	text_add(&text, (const uint64_t[]){UINT64_MAX}, 8); /* of unknown length */
-	text_option(&text, OPTION_USERAPPL, name, sizeof(name) - 1);
-	rc = text_write(&text, capture);
+	vdp_pcapng_section(&block);
+	rc = capture_block(capture, &block);
 	for (uint32_t i = 0; i < capture->pairs && rc == 0; i++) {
-		char pair[16];
-		int length = snprintf(pair, sizeof(pair), "pair%u", i);
-
-		text = (struct capture_text){0};
-		text_word(&text, BLOCK_INTERFACE);
-		text_word(&text, 0);
-		text_word(&text, 1); /* Ethernet */
-		text_word(&text, 0); /* no limit of length */
-		text_option(&text, OPTION_IF_NAME, pair, (uint32_t)length);
-		text_option(&text, OPTION_TSRESOL, "\x09", 1); /* nanoseconds */
-		rc = text_write(&text, capture);
+		vdp_pcapng_interface(&block, i);
+		rc = capture_block(capture, &block);
 	}
 	return rc;
 }
@@ -228,19 +159,12 @@ static uint64_t capture_now(void)
 /* How many frames are missing. */
 static void capture_end(struct vdp_capture *capture)
 {
-	uint64_t now = capture_now();
-
 	for (uint32_t i = 0; i < capture->pairs && !capture->error; i++) {
-		struct capture_text text = {0};
+		struct vdp_pcapng block;
 		int rc;
 
-		text_word(&text, BLOCK_STATISTICS);
-		text_word(&text, 0);
-		text_word(&text, i);
-		text_word(&text, (uint32_t)(now >> 32));
-		text_word(&text, (uint32_t)now);
-		text_option(&text, OPTION_IFDROP, &capture->rings[i].lost, sizeof(uint64_t));
-		rc = text_write(&text, capture);
+		vdp_pcapng_statistics(&block, i, capture_now(), capture->rings[i].lost);
+		rc = capture_block(capture, &block);
 		if (rc < 0)
 			capture_fail(capture, rc);
 	}
@@ -349,13 +273,13 @@ static bool ring_add(struct vdp_capture *capture, uint32_t pair, enum vdp_captur
 {
 	struct capture_ring *ring = capture->rings + pair;
 	uint32_t padded = (length + 3) & ~3u;
-	uint32_t total = sizeof(struct packet_head) + padded + sizeof(struct packet_tail);
+	uint32_t total = sizeof(struct vdp_pcapng_head) + padded + sizeof(struct vdp_pcapng_tail);
 	uint64_t tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
 	struct vdp_piece room[2];
-	struct packet_head head = {
-	    BLOCK_PACKET, total, pair, (uint32_t)(now >> 32), (uint32_t)now, length, length};
-	struct packet_tail end = {
-	    OPTION_FLAGS, 4, way, OPTION_QUEUE, 4, 2 * pair + (way == VDP_CAPTURE_SENT), 0, total};
+	struct vdp_pcapng_head head = {
+	    VDP_PCAPNG_PACKET, total, pair, (uint32_t)(now >> 32), (uint32_t)now, length, length};
+	struct vdp_pcapng_tail end = {
+	    VDP_PCAPNG_FLAGS, 4, way, VDP_PCAPNG_QUEUE, 4, 2 * pair + (way == VDP_CAPTURE_SENT), 0, total};
 
 	if (*at + total - tail > RING_BYTES)
 		return false;

@@ -104,7 +104,8 @@ static void nic_choose_look(struct vdp_nic *nic)
 {
 	const struct vdp_filter *filter = &nic->filter;
 
-	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types;
+	nic->steers = nic->port->steers && nic->active_pairs > 1;
+	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types || nic->steers;
 }
 
 static void nic_free(struct vdp_nic *nic)
@@ -232,6 +233,7 @@ void vdp_nic_run(struct vdp_nic *nic, bool on)
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs)
 {
 	nic->active_pairs = pairs < nic->conf.pairs ? pairs : nic->conf.pairs;
+	nic_choose_look(nic);
 }
 
 void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter)
@@ -273,7 +275,6 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	vdp_nic_set_features(nic, 0);
 	nic->filter = (struct vdp_filter){0};
 	nic->rss = (struct vdp_rss){0};
-	nic->look = false;
 	memset(&nic->steer, 0, sizeof(nic->steer));
 	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
 	for (uint32_t i = 0; i < nic->conf.pairs; i++)

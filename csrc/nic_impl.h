@@ -52,6 +52,7 @@ struct vdp_port_ops {
 	void (*negotiated)(struct vdp_nic *nic);
 	bool generates; /* has work of its own: see next_ns and rx_starved */
 	bool captures;  /* send is what captures frames */
+	bool steers;    /* frames may come in any pair: each flow is given to the pair that sends in it */
 };
 
 extern const struct vdp_port_ops *const vdp_ports[];
@@ -80,6 +81,7 @@ struct vdp_nic {
 	struct vdp_dirty log;
 	bool running;            /* DRIVER_OK */
 	bool mergeable;          /* receive buffers */
+	bool steers;             /* automatically, where the port does and there are pairs to choose from */
 	bool look;               /* at each frame from the wire: filter or rss asks for it */
 	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
 	struct vdp_filter filter;
@@ -130,6 +132,9 @@ int vdp_nic_watch(struct vdp_nic *nic, int fd, uint32_t queue);
  * (others, that steering chose, were).
  */
 uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
+/* A pair sends these: automatic steering, where nic->steers, gives it what comes back. Ref: 5.1.6.5.6 */
+void vdp_receive_learn(
+    struct vdp_nic *nic, const struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
 /* The same with the one frame in scratch->src from [1] on, and its header in scratch->frame. */
 uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
 

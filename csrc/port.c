@@ -90,6 +90,15 @@ uint32_t vdp_port_room(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t max)
 	return room < max ? room : max;
 }
 
+static void port_learn_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length)
+{
+	struct vdp_piece to = {.addr = nic->scratch->linear, .length = VDP_FLOW_HEAD};
+	struct vdp_frame frame = {.data = to.addr, .length = length < VDP_FLOW_HEAD ? length : VDP_FLOW_HEAD};
+
+	vdp_copy_pieces(&to, nic->scratch->src + 1, frame.length);
+	vdp_receive_learn(nic, pair, &frame, 1);
+}
+
 /* The frame at the front, of any shape, to the port. */
 static uint32_t port_transmit_chain(struct vdp_nic *nic, struct vdp_pair *pair)
 {
@@ -100,6 +109,8 @@ static uint32_t port_transmit_chain(struct vdp_nic *nic, struct vdp_pair *pair)
 		return 0;
 	if (rc == VDP_NET_DROPPED)
 		return 1;
+	if (VDP_UNLIKELY(nic->steers))
+		port_learn_pieces(nic, pair, chain.frame);
 	pair->tx_blocked = !nic->port->send_pieces(nic, pair, chain.pieces, chain.frame);
 	if (pair->tx_blocked)
 		return 0;
@@ -118,6 +129,8 @@ static uint32_t port_transmit(struct vdp_nic *nic, struct vdp_pair *pair)
 	n = nic->net->peek(pair->tx, frames);
 	if (n == 0)
 		return port_transmit_chain(nic, pair);
+	if (VDP_UNLIKELY(nic->steers))
+		vdp_receive_learn(nic, pair, frames, n);
 	taken = nic->port->send(nic, pair, frames, n);
 	pair->tx_blocked = taken < n;
 	if (taken == 0)

@@ -279,6 +279,7 @@ const struct vdp_port_ops vdp_port_link = {
     .init = link_init,
     .fini = vdp_port_fini_pairs,
     .poll = vdp_port_exchange,
+    .steers = true,
     .inject = vdp_port_inject,
     .send = link_send,
     .send_pieces = link_send_pieces,

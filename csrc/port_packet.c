@@ -234,6 +234,7 @@ const struct vdp_port_ops vdp_port_packet = {
     .init = packet_init,
     .fini = packet_fini,
     .poll = vdp_port_exchange,
+    .steers = true,
     .inject = vdp_port_inject,
     .send = packet_send,
     .send_pieces = packet_send_pieces,

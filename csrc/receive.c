@@ -73,17 +73,35 @@ static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struc
 		vdp_count(&pair->rx->stats.filtered, 1);
 		return NULL;
 	}
-	if (!nic->rss.types && !nic->rss.steer)
+	if (nic->rss.types)
+		header->hash = vdp_flow_hash(flow, head, nic->rss.types, nic->rss.key, &header->hash_report);
+	if (nic->rss.steer)
+		to = vdp_rss_pair(&nic->rss, header->hash, header->hash_report);
+	else if (nic->steers)
+		to =
+		    vdp_steer_find(&nic->steer, flow, head, nic->active_pairs, (uint32_t)(pair - nic->pairs));
+	else
 		return pair;
-	header->hash = vdp_flow_hash(flow, head, nic->rss.types, nic->rss.key, &header->hash_report);
-	if (!nic->rss.steer)
-		return pair;
-	to = vdp_rss_pair(&nic->rss, header->hash, header->hash_report);
 	if (to >= nic->conf.pairs || !vdp_nic_usable(nic, nic->pairs[to].rx)) {
 		vdp_count(&pair->rx->stats.dropped, 1);
 		return NULL;
 	}
 	return nic->pairs + to;
+}
+
+void vdp_receive_learn(
+    struct vdp_nic *nic, const struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n)
+{
+	uint8_t head[VDP_FLOW_HEAD];
+	struct vdp_flow flow;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t length = frames[i].length < VDP_FLOW_HEAD ? frames[i].length : VDP_FLOW_HEAD;
+
+		memcpy(head, frames[i].data, length);
+		vdp_flow_parse(&flow, head, length);
+		vdp_steer_learn(&nic->steer, &flow, head, (uint32_t)(pair - nic->pairs));
+	}
 }
 
 static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_frame frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +41,7 @@ def test_frames_go_both_ways(nic: Nic, listen: Callable[[str], socket.socket]) -
 
 
 def test_frames_for_others_are_heard(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    assert "promiscuity 1" in ip("-details link show near")
     rx, other = offer(nic), bytes.fromhex("0200000000aa") + frame(1)[6:]
     listen("far").send(other)
     assert received(rx) == other
@@ -107,7 +109,16 @@ def test_flows_are_spread_over_the_pairs(
     for _ in range(1000):
         if rings[0].used + rings[1].used == 8:
             break
+        time.sleep(0.005)
     assert rings[0].used + rings[1].used == 8
+
+
+def test_what_the_host_sends_there_is_not_for_the_guest(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
+    rx = offer(nic, 2)
+    listen("near").send(frame(1))
+    listen("far").send(frame(2))
+    assert received(rx) == frame(2)
+    assert rx.used == 1
 
 
 def test_an_interface_that_is_not_there(make_nic: Callable[[str], Nic]) -> None:

@@ -34,6 +34,7 @@ COMMAND_MAX = PAGE_SIZE - COMMAND
 USED = PAGE_SIZE  # a packed ring's device event area
 DESCRIPTORS = PAGE_SIZE + 1024  # of a packed ring
 ACK = PAGE_SIZE + 2048
+RESULT_MAX = PAGE_SIZE - 2048 - 1  # bytes behind the ack
 UNANSWERED = 0xFF  # no answer that the specification knows
 
 
@@ -82,18 +83,18 @@ class ControlQueue:
         self._free_ring()
         self.memory.close()
 
-    def send(self, kind: IntEnum, command: IntEnum, data: bytes = b"") -> None:
-        """Send a command and wait for its answer; the device must run.
+    def send(self, kind: IntEnum, command: IntEnum, data: bytes = b"", room: int = 0) -> bytes:
+        """Send a command and wait for its answer; the device must run. ``room``: bytes for a result, which it returns.
 
         Raises ``CommandRefused`` for VIRTIO_NET_ERR, ``DeviceTimeout``, and ``DeviceError`` for any other
         answer and for a device that breaks the ring's rules.
         """
         what = f"the command {command.name}"
-        self._check(what, data)
+        self._check(what, data, room)
         header = CtrlHeader(command_class=kind, command=command).pack()
         self.memory.write(COMMAND, header + data)
-        self.memory.write(ACK, bytes([UNANSWERED]))
-        self._offer(len(data))
+        self.memory.write(ACK, bytes([UNANSWERED]) + bytes(room))
+        self._offer(len(data), 1 + room)
         self._stuck = True
         try:
             wait_until(self._is_answered, self.seconds, what, self.function)
@@ -101,20 +102,22 @@ class ControlQueue:
             check_present(self.function)
             raise
         self._stuck = False
-        self._judge(what, self.memory.read(ACK, 1)[0])
+        answer = self.memory.read(ACK, 1 + room)
+        self._judge(what, answer[0])
+        return answer[1:]
 
-    def _check(self, what: str, data: bytes) -> None:
+    def _check(self, what: str, data: bytes, room: int) -> None:
         if self._queue is None:
             raise StateError(f"{what}: the control queue is not set up", device=self.function.name)
         if self._stuck:
             raise StateError(f"{what}: an earlier command was not answered", device=self.function.name)
-        if CtrlHeader.size + len(data) > COMMAND_MAX:
-            raise UsageError(f"{what}: {len(data)} bytes are too many", device=self.function.name)
+        if CtrlHeader.size + len(data) > COMMAND_MAX or room > RESULT_MAX:
+            raise UsageError(f"{what}: {len(data)} bytes, and {room} back, are too many", device=self.function.name)
 
-    def _offer(self, length: int) -> None:
+    def _offer(self, length: int, answer: int) -> None:
         """Header, data and ack as buffers of their own, as drivers have always done it."""
         at = self.memory.iova
-        chain = [(at + COMMAND, CtrlHeader.size, 0), (at + COMMAND + CtrlHeader.size, length, 0), (at + ACK, 1, 1)]
+        chain = [(at + COMMAND, CtrlHeader.size, 0), (at + COMMAND + CtrlHeader.size, length, 0), (at + ACK, answer, 1)]
         bufs = ffi.new("struct vdp_buf[]", [buffer for buffer in chain if buffer[1]])
         check(lib.vdp_driver_add(self._ring, bufs, len(bufs), 0), "control queue", device=self.function.name)
         lib.vdp_driver_publish(self._ring)

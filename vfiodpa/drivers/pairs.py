@@ -7,7 +7,7 @@ not at all: then there is one pair.
 from __future__ import annotations
 
 import logging
-from enum import Enum
+from enum import Enum, IntEnum
 
 from ..errors import IommuError, Unsupported
 from ..pci.function import IovaRange, PciFunction
@@ -97,6 +97,13 @@ class Pairs:
                 device=self._vendor.function.name,
                 cause="MQ was not negotiated" if self._control else "the device offers neither",
             )
+
+    def command(self, kind: IntEnum, command: IntEnum, data: bytes, room: int) -> bytes:
+        """See ``ControlQueue.send``; raises ``Unsupported`` where there is none."""
+        if not self._control or not self._control.ready:
+            cause = "MQ was not negotiated" if self._control else f"pairs are switched by {self.switch.value}"
+            raise Unsupported("no control queue of ours", device=self._vendor.function.name, cause=cause)
+        return self._control.send(kind, command, data, room)
 
     def close(self) -> None:
         """Free the control queue; the device must be at rest."""

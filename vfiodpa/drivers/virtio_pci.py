@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from enum import IntEnum
 
 from ..errors import DeviceError, DeviceTimeout, FeaturesRefused, StateError, Unsupported, UsageError
 from ..pci.function import Doorbell, IovaRange, PciFunction, SharedPage
@@ -51,6 +52,7 @@ class VirtioPci(VdpaDevice):
         self.function = function
         self.driver = quirks.name
         self.deadlines = deadlines or Deadlines()
+        self.commanded = NONE  # negotiated besides, where it is offered, for who sends commands
         self._counters = Counters()
         self._state = Session()
         self._header = ConfigHeader(function.config)
@@ -221,6 +223,10 @@ class VirtioPci(VdpaDevice):
             raise UsageError(f"{pairs} active queue pairs: the device has 1 to {self.queue_pairs}", device=self.name)
         self._pairs.set(pairs)
 
+    def command(self, kind: IntEnum, command: IntEnum, data: bytes = b"", room: int = 0) -> bytes:
+        """Send a command for ``commanded`` over the driver's control queue; see ``ControlQueue.send``."""
+        return self._pairs.command(kind, command, data, room)
+
     def close(self) -> None:
         """Reset the device and take its DMA and its interrupts away."""
         try:
@@ -345,7 +351,8 @@ class VirtioPci(VdpaDevice):
             raise UsageError(
                 "VERSION_1 must be negotiated: this is a driver for virtio 1.0 and later", device=self.name
             )
-        return policy.for_device(features, self._usable, self._layout.control is not None)
+        chosen = policy.for_device(features, self._usable, self._layout.control is not None)
+        return chosen | (self.commanded & self._usable)
 
     def _check_accepted(self, wanted: Feature) -> None:
         if not self.status & S.FEATURES_OK:

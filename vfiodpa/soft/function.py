@@ -258,6 +258,12 @@ class SoftFunction(PciFunction):
             self._check_usable()
             self.device.set_link(up)
 
+    def ask_to_announce(self) -> None:
+        """Ask the driver for gratuitous packets, as after a migration: a configuration change."""
+        with self.lock:
+            self._check_usable()
+            self.device.ask_to_announce()
+
     def set_mtu(self, mtu: int) -> None:
         """Another MTU: a configuration change."""
         if not MIN_MTU <= mtu <= MAX_MTU:
