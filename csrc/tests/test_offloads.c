@@ -323,12 +323,12 @@ static void test_filter(uint64_t layout)
 /* Ref: 5.1.6.5.8: from the next frame on. */
 static void test_guest_offloads(void)
 {
-	struct rig_conf conf = {.features = CSUM};
+	struct rig_conf conf = {.features = CSUM | F(11)};
 	struct rig rig;
 
 	rig_open(&rig, &conf);
 	vdp_nic_set_guest_offloads(rig.nic, 0);
-	receive_buffers(&rig, RIG_RX, 2, 2048);
+	receive_buffers(&rig, RIG_RX, 3, 2048);
 	tcp_frame(rig.mem + TX + 12, 100);
 	vdp_nic_resume(rig.nic);
 	transmit(&rig, 0, &csum, 100, 12);
@@ -340,6 +340,9 @@ static void test_guest_offloads(void)
 	transmit(&rig, 1, &csum, 100, 12);
 	wait_packets(&rig, RIG_RX, 2);
 	CHECK_EQ(rig.mem[RX + 2048], 1);
+	transmit(&rig, 2, &tso, 100, 12);
+	wait_packets(&rig, RIG_RX, 3);
+	CHECK_EQ(rig.mem[RX + 4096], 0);
 	rig_close(&rig);
 }
 
