@@ -109,13 +109,17 @@ bool arena_read(const struct arena *arena, uint64_t iova, void *to, uint32_t len
 
 void arena_mark_host(struct arena *arena, const void *at, uint32_t length, uint8_t mark)
 {
-	uint8_t *marks = arena->marks + ((const uint8_t *)at - arena->bytes), both = 0;
+	uint8_t *marks = arena->marks + ((const uint8_t *)at - arena->bytes);
+	uint8_t others = ARENA_RING | ARENA_STRUCTURE | ARENA_BUFFER | ARENA_LOG, both = 0;
 
+	if (mark == 0)
+		return;
+	others &= mark & (ARENA_RING | ARENA_STRUCTURE) ? (uint8_t)~(ARENA_RING | ARENA_STRUCTURE) : ~mark;
 	for (uint32_t i = 0; i < length; i++) {
+		both |= marks[i];
 		marks[i] |= mark;
-		both |= marks[i] & ARENA_BUFFER ? marks[i] & (ARENA_STRUCTURE | ARENA_RING) : 0;
 	}
-	arena->wild |= both;
+	arena->wild |= both & others;
 }
 
 uint32_t arena_mark(struct arena *arena, uint64_t iova, uint64_t length, uint32_t perm, uint8_t mark)
@@ -158,9 +162,9 @@ void arena_check(const struct arena *arena)
 		for (uint32_t j = 0; j < region->length && !arena->wild; j++) {
 			if (arena->before[at + j] == region->host[j])
 				continue;
-			if (!(arena->marks[at + j] & (ARENA_RING | ARENA_BUFFER)))
+			if (!(arena->marks[at + j] & ~ARENA_STRUCTURE))
 				fprintf(stderr, "area %u, byte %u was written\n", i, j);
-			FUZZ_RULE(arena->marks[at + j] & (ARENA_RING | ARENA_BUFFER));
+			FUZZ_RULE(arena->marks[at + j] & ~ARENA_STRUCTURE);
 		}
 	}
 }

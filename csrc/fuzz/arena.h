@@ -28,8 +28,9 @@ enum arena_area {
 
 /* What a device may do to a byte, or makes of it. */
 #define ARENA_RING      1u /* may write it: used entries */
-#define ARENA_BUFFER    2u /* may write it: receive buffers, dirty log */
-#define ARENA_STRUCTURE 4u /* reads it to learn what else to do */
+#define ARENA_STRUCTURE 2u /* reads it to learn what else to do */
+#define ARENA_BUFFER    4u /* may write it: receive buffers */
+#define ARENA_LOG       8u /* may write it: dirty log */
 
 struct arena_region {
 	uint64_t iova;
@@ -43,7 +44,7 @@ struct arena {
 	uint8_t bytes[ARENA_BYTES] __attribute__((aligned(64)));
 	uint8_t before[ARENA_BYTES];
 	uint8_t marks[ARENA_BYTES];
-	bool wild; /* a byte is both: what the device reads may change while it writes */
+	bool wild; /* one byte serves two purposes: what the device reads may change while it writes */
 };
 
 /* All areas; ring parts have these lengths, and with strict only the right a device needs. */

@@ -178,7 +178,7 @@ static void serve(struct device *device, uint8_t *frame, uint32_t length)
 		    device_seen(device->nic, i));
 	}
 	for (uint64_t at = device->log_base; at < device->log_end; at++)
-		arena_mark(&device->arena, at, 1, VDP_DMA_WRITE, ARENA_BUFFER);
+		arena_mark(&device->arena, at, 1, VDP_DMA_WRITE, ARENA_LOG);
 	if (frame)
 		device_inject(device->nic, frame, length);
 	else
