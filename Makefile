@@ -5,12 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-C_FILES := csrc/*.[ch] csrc/tests/*.[ch] hwtests/peers/guest/*.c
+C_FILES := csrc/*.[ch] csrc/tests/*.[ch] csrc/fuzz/*.[ch] hwtests/peers/guest/*.c
 BACKEND ?= vfiodpa
 export PYTHON
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test lint format bench hwtest rigtest rig-kernel asan wheel clean
+.PHONY: demo test lint format bench hwtest rigtest rig-kernel asan fuzz wheel clean
 
 demo: $(READY)
 	$(BIN)/vfiodpa demo
@@ -53,6 +53,11 @@ bench: $(READY)
 
 asan: .venv-asan/.ready
 	tools/asan
+
+# Each harness of csrc/fuzz for so long; what it finds stays in build/fuzz/found. Wants clang.
+SECONDS ?= 60
+fuzz:
+	tools/fuzz $(SECONDS)
 
 # What a user gets: the wheel, in an environment that never saw this tree.
 wheel: $(READY)

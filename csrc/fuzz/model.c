@@ -78,8 +78,10 @@ static bool add(struct reading *reading, const struct entry *entry)
 		return bad(reading);
 	reached = arena_mark(reading->arena, entry->addr, entry->length, write ? VDP_DMA_WRITE : VDP_DMA_READ,
 	    write ? ARENA_BUFFER : 0);
-	if (!chain->unmapped && write == reading->queue->writable)
+	if (!chain->ended && write == reading->queue->writable) {
 		chain->reached += reached;
+		chain->ended = reached < entry->length;
+	}
 	chain->unmapped |= reached < entry->length;
 	return true;
 }

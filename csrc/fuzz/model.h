@@ -26,6 +26,7 @@ struct model_chain {
 	uint64_t length; /* of all buffers */
 	uint64_t readable;
 	uint64_t reached; /* bytes of the queue's direction before the first that is not reached */
+	bool ended;       /* there is such a byte */
 };
 
 struct model {
