@@ -7,9 +7,22 @@
 /* tools/fuzz says so by hand: this file, which copies and compares all memory, is not instrumented there. */
 #if defined(VDP_FUZZ_ASAN) || defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
+
+/* Not the macros, which do nothing in a file without instrumentation. */
+static void arena_guard(const uint8_t *at, uint32_t length, bool on)
+{
+	if (on)
+		__asan_poison_memory_region(at, length);
+	else
+		__asan_unpoison_memory_region(at, length);
+}
 #else
-#define ASAN_POISON_MEMORY_REGION(at, length)   ((void)(at), (void)(length))
-#define ASAN_UNPOISON_MEMORY_REGION(at, length) ((void)(at), (void)(length))
+static void arena_guard(const uint8_t *at, uint32_t length, bool on)
+{
+	(void)at;
+	(void)length;
+	(void)on;
+}
 #endif
 
 static const struct {
@@ -39,9 +52,9 @@ static struct arena_region arena_ring(uint32_t part, uint32_t bytes, bool packed
 
 void arena_open(struct arena *arena, const uint32_t *ring_bytes, bool packed, bool strict)
 {
-	ASAN_UNPOISON_MEMORY_REGION(arena->bytes, ARENA_BYTES);
+	arena_guard(arena->bytes, ARENA_BYTES, false);
 	memset(arena->bytes, 0, ARENA_BYTES);
-	ASAN_POISON_MEMORY_REGION(arena->bytes, ARENA_BYTES);
+	arena_guard(arena->bytes, ARENA_BYTES, true);
 	FUZZ_RULE(vdp_dma_init(&arena->dma) == 0);
 	for (uint32_t i = 0; i < ARENA_AREAS; i++) {
 		struct arena_region *region = arena->region + i;
@@ -53,7 +66,7 @@ void arena_open(struct arena *arena, const uint32_t *ring_bytes, bool packed, bo
 			    .length = layout[i - ARENA_TABLES].length,
 			    .perm = layout[i - ARENA_TABLES].perm};
 		region->host = arena->bytes + i * (ARENA_AREA_BYTES + ARENA_GAP);
-		ASAN_UNPOISON_MEMORY_REGION(region->host, region->length);
+		arena_guard(region->host, region->length, false);
 		FUZZ_RULE(
 		    vdp_dma_map(arena->dma, region->iova, region->length, region->host, region->perm) == 0);
 	}
