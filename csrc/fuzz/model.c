@@ -216,7 +216,8 @@ static uint32_t split_waiting(
 	uint16_t known = (uint16_t)(seen - position), now = (uint16_t)(load16(queue->driver + 2) - position);
 
 	ret->jump = now > queue->conf.size;
-	if (ret->jump)
+	/* A device that takes what it knows first, and then looks, may find the rest to be in order. */
+	if (ret->jump && (uint16_t)(now - known) > queue->conf.size)
 		return known;
 	return now > known ? now : known; /* a driver cannot take back what was seen */
 }
@@ -232,7 +233,7 @@ void model_read(struct model *ret, struct arena *arena, const struct model_queue
 	mark_ring(arena, queue);
 	if (!queue->packed)
 		waiting = split_waiting(ret, queue, position, seen);
-	while (slots < waiting && ret->count < MODEL_MAX_SIZE) {
+	while (slots < waiting && ret->count < MODEL_MAX_CHAINS) {
 		struct model_chain *chain = ret->chains + ret->count;
 		struct reading reading = {arena, queue, rules, chain};
 

@@ -8,7 +8,8 @@
 #include "arena.h"
 #include "nic.h"
 
-#define MODEL_MAX_SIZE 64u
+#define MODEL_MAX_SIZE   64u
+#define MODEL_MAX_CHAINS (2 * MODEL_MAX_SIZE) /* some known, and a ring full of others */
 
 struct model_queue {
 	struct vdp_queue_conf conf;
@@ -30,7 +31,7 @@ struct model_chain {
 };
 
 struct model {
-	struct model_chain chains[MODEL_MAX_SIZE];
+	struct model_chain chains[MODEL_MAX_CHAINS];
 	uint32_t count; /* available, up to the first that is against the rules */
 	bool jump;      /* the available index is a lie (split) */
 };
