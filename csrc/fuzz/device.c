@@ -153,7 +153,7 @@ static void check_verdict(struct device *device, const struct model *models, uin
 		return;
 	if (!dead && log_ok && is_honest(models) && is_honest(models + 1))
 		FUZZ_RULE(!accused);
-	if (!device->guest.queue[1].enabled)
+	if (!device->guest.queue[1].enabled || models[1].taken_back)
 		return;
 	if (models[1].count > 0 && (front->bad || front->unmapped))
 		FUZZ_RULE(accused);

@@ -216,10 +216,11 @@ static uint32_t split_waiting(
 	uint16_t known = (uint16_t)(seen - position), now = (uint16_t)(load16(queue->driver + 2) - position);
 
 	ret->jump = now > queue->conf.size;
+	ret->taken_back = now < known;
 	/* A device that takes what it knows first, and then looks, may find the rest to be in order. */
 	if (ret->jump && (uint16_t)(now - known) > queue->conf.size)
 		return known;
-	return now > known ? now : known; /* a driver cannot take back what was seen */
+	return now > known ? now : known; /* what was seen may be taken, whatever the index says now */
 }
 
 void model_read(struct model *ret, struct arena *arena, const struct model_queue *queue,

@@ -32,8 +32,9 @@ struct model_chain {
 
 struct model {
 	struct model_chain chains[MODEL_MAX_CHAINS];
-	uint32_t count; /* available, up to the first that is against the rules */
-	bool jump;      /* the available index is a lie (split) */
+	uint32_t count;  /* available, up to the first that is against the rules */
+	bool jump;       /* the available index is a lie (split) */
+	bool taken_back; /* it went back behind what the device has seen: it may serve that, or not */
 };
 
 struct model_rules {
