@@ -34,7 +34,7 @@ format: $(READY)
 # BACKEND=dpdk runs the guests against DPDK's vhost library: is it us, or the test?
 hwtest: $(READY)
 	hwtests/packages
-	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/rig -k 'not test_in_machine or both' \
+	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/rig -k 'not test_in_machine or split or packed' \
 		-o faulthandler_timeout=2400 --backend $(BACKEND)
 
 # Every virtual machine: IOMMU widths and kinds, packed rings, several pairs, trouble, Debian's kernel.

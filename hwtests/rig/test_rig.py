@@ -1,9 +1,14 @@
-"""The tests that need VFIO, run in virtual machines; each test in there is a subtest here."""
+"""The tests that need VFIO, run in virtual machines; each test in there is a subtest here.
+
+All machines that are asked for run at once, as many as there are processors: each keeps one busy.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ import pytest
 from hwtests.peers.program import ProgramError
 from hwtests.rig import kernel, results
 from hwtests.rig.variants import VARIANTS, Variant, Wanted
-from hwtests.rig.vm import Outcome, Vm, suites_job
+from hwtests.rig.vm import Outcome, Vm, build, suites_job
 
 OUT = kernel.TREE / "build" / "rig"  # logs, JUnit files and captures of the last run, by variant
 PROGRAMS = {
@@ -29,21 +34,42 @@ def _programs() -> None:
             pytest.skip(f"{program} is not installed: apt-get install {package}")
 
 
-@pytest.fixture
-def out(variant: Variant) -> Iterator[Path]:
-    directory = OUT / variant.name
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    yield directory
-    (directory / "initramfs").unlink(missing_ok=True)
+Running = Mapping[str, Future[Outcome]]
+
+
+@pytest.fixture(scope="session")
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """The machines of all selected tests, by variant."""
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    machines: list[Vm] = []
+    parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    variants = [found["variant"] for found in parameters if "variant" in found]
+    build()  # once, before they all would
+    try:
+        yield {variant.name: pool.submit(_run, variant, machines) for variant in variants}
+    finally:
+        for machine in machines:  # none is left but after an error or an interrupt
+            machine.console.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _run(variant: Variant, machines: list[Vm]) -> Outcome:
+    out = OUT / variant.name
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    try:
+        with Vm(variant.machine, suites_job(variant), out, _kernel(variant.kernel)) as vm:
+            machines.append(vm)
+            return vm.wait(sum(suite.seconds for suite in variant.suites) + 30)
+    finally:
+        (out / "initramfs").unlink(missing_ok=True)
 
 
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_in_machine(variant: Variant, out: Path, subtests: pytest.Subtests) -> None:
-    seconds = sum(suite.seconds for suite in variant.suites)
-    with Vm(variant.machine, suites_job(variant), out, _kernel(variant.kernel)) as vm:
-        outcome = vm.wait(seconds + 30)
+def test_in_machine(variant: Variant, running: Running, subtests: pytest.Subtests) -> None:
+    outcome = running[variant.name].result()
+    out = OUT / variant.name
     for suite in variant.suites:
         cases = results.read(out / f"{suite.name}.xml") if (out / f"{suite.name}.xml").exists() else []
         for case in cases:

@@ -161,9 +161,11 @@ def test_a_killed_guest_is_forgotten(server: Server, peer: str) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_hundred_times_opened_served_and_closed(bdf: str, iommu: str, socket_path: Path) -> None:
+def test_a_hundred_times_opened_served_and_closed(bdf: str, socket_path: Path) -> None:
+    """By the better way to the IOMMU; the cycles of test_kernel.py take both."""
+
     def cycle() -> None:
-        with open_nic(bdf, access=Access(iommu)) as nic, nic.serve(socket_path) as service:
+        with open_nic(bdf) as nic, nic.serve(socket_path) as service:
             service.start()
             with VhostUserGuest(socket_path, timeout=PATIENCE) as guest:
                 guest.start()
@@ -203,12 +205,22 @@ def huge() -> Iterator[Memory]:
         yield Memory.HUGE_PAGES
 
 
-def test_virtio_user(server: Server, peer: str, huge: Memory, directory: Path) -> None:
+@pytest.fixture(params=[False, True], ids=["split", "packed"])
+def packed(request: pytest.FixtureRequest, bdf: str, iommu: str) -> bool:
+    """Asked before the server has the NIC."""
+    wanted: bool = request.param
+    with open_nic(bdf, access=Access(iommu)) as nic:
+        if wanted and "ring_packed" not in nic.features:
+            pytest.skip("the NIC has no packed rings")
+    return wanted
+
+
+def test_virtio_user(packed: bool, server: Server, peer: str, huge: Memory, directory: Path) -> None:
     """Frames of the kernel's come back from testpmd as they went; so they do from the one after a killed one."""
-    with guest_of_dpdk(server, directory / "killed.log", huge) as victim:
+    with guest_of_dpdk(server, directory / "killed.log", huge, packed=packed) as victim:
         check_echo(peer, 20)
         victim.kill()
-    with guest_of_dpdk(server, directory / "testpmd.log", huge) as guest:
+    with guest_of_dpdk(server, directory / "testpmd.log", huge, packed=packed) as guest:
         check_echo(peer, 200)
         guest.stop()
         guest.quit()
@@ -256,9 +268,10 @@ def test_virtio_user_with_two_pairs(two_pairs: None, server: Server, peer: str, 
         guest.quit()
 
 
-def guest_of_dpdk(server: Server, log: Path, memory: Memory) -> Testpmd:
+def guest_of_dpdk(server: Server, log: Path, memory: Memory, *, packed: bool) -> Testpmd:
     """testpmd that forwards already."""
-    guest = virtio_user(server.socket, log, cpu=two_cpus()[1], mergeable=True, memory=memory, ring=RING)
+    cpu = two_cpus()[1]
+    guest = virtio_user(server.socket, log, cpu=cpu, mergeable=True, packed=packed, memory=memory, ring=RING)
     guest.start()
     return guest
 

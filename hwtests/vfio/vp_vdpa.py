@@ -174,7 +174,9 @@ def rows(mine: View, kernel: View) -> list[tuple[str, str, str, str]]:
     ]
     fields = sorted(mine.config.keys() | kernel.config.keys())
     found += [(name, _field(mine.config.get(name)), _field(kernel.config.get(name)), "") for name in fields]
-    control = "the control queue, and pairs that only it switches on, stay with the front end"
+    control = (
+        "ours: those of all pairs; its own: as the device shows them before MQ is negotiated, with the control queue"
+    )
     found.append(("queues", str(mine.queues), str(kernel.queues), control if mine.queues != kernel.queues else ""))
     found.append(("queue size", str(mine.queue_size), str(kernel.queue_size), ""))
     return found

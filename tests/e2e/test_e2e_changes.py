@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Connect, Serve
 from tests.e2e.rig import BASIC, Stream, move, needs_reset, warnings
+from vfiodpa.drivers.device import QueueState
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.traffic import Plan, Traffic
 from vfiodpa.guest.vhost_user import WANTED, VhostUserGuest
@@ -126,6 +127,23 @@ def test_a_device_without_positions_refuses_to_continue_and_recovers(
     guest.start()
     move(guest)
     assert len(warnings(caplog.records)) == 1
+
+
+def test_a_packed_guest_starts_anew_on_a_device_without_positions_but_cannot_go_on(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serve("soft:model=plain")
+    guest = connect(served)
+    packed = BASIC | Feature.RING_PACKED
+    for _ in range(3):
+        guest.start(packed)
+        move(guest, count=300)
+        positions = guest.stop()
+    assert positions == [QueueState.lost().avail] * 2
+    assert not warnings(caplog.records)
+    guest.start(packed, base=positions[0])
+    served.wait_state(State.FAILED)
+    assert "cannot start at 0" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["RESET_DEVICE", "SET_STATUS 0"])

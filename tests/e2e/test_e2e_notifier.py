@@ -52,7 +52,7 @@ def check_silent(served: Served, guest: VhostUserGuest) -> None:
     assert traffic.verdict.clean, str(traffic.verdict)
     by_fd, by_page = (after - old for after, old in zip(kicks(served), before, strict=True))
     assert by_fd == 0
-    assert by_page > COUNT // 2
+    assert by_page > 0  # a look at the page finds several stores
     assert [eventfd_count(guest, queue.index) for queue in guest.queues] == signalled
 
 

@@ -52,10 +52,6 @@ def test_what_the_core_dropped() -> None:
     assert why(F.NET_HOST_TSO4, backend=F.VERSION_1 | F.NET_CSUM) == "vfiodpa's driver does not carry it"
 
 
-def test_packed_rings_need_a_device_that_keeps_their_positions() -> None:
-    assert "stands on a packed ring" in why(F.RING_PACKED, backend=F.VERSION_1)
-
-
 def test_every_bit_has_a_verdict_that_fits_the_offer() -> None:
     listed = explain(FEATURES | F(1 << 58), FEATURES)
     assert [one.bit for one in listed] == sorted({*Feature, F(1 << 58)}, key=int)

@@ -204,10 +204,10 @@ class PackedRing(Ring):
         super().__init__(nic, queue, size)
         self.wrap = 1
 
-    def offer_packed(self, data: bytes, *, writable: bool = False) -> None:
-        """Make one buffer available, its slot for an id."""
+    def offer_packed(self, data: bytes, *, writable: bool = False, more: int = 0) -> None:
+        """Make one buffer available, its slot for an id. ``more``: flags."""
         at = self.buffers + self.avail * 0x400
-        flags = (DescFlag.WRITE if writable else 0) | (DescFlag.AVAIL if self.wrap else DescFlag.USED)
+        flags = more | (DescFlag.WRITE if writable else 0) | (DescFlag.AVAIL if self.wrap else DescFlag.USED)
         self.put(at, data)
         desc = PackedDesc(addr=self.base + at, len=len(data), id=self.avail, flags=int(flags))
         self.put(self.avail * PackedDesc.size, desc.pack())

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from tests.soft.soft_rig import Nic, S, fired
 from vfiodpa._native import lib
+from vfiodpa.errors import Unsupported
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.queue import DriverQueue
 from vfiodpa.memory import Iova
 from vfiodpa.soft import commands
 from vfiodpa.soft.commands import COMMANDS, NetState, Refused
+from vfiodpa.soft.virtio_net import NOTIFY_OFFSET
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_net import Ack, CtrlClass, MacCommand, MqCommand, RxCommand, VlanCommand
 from vfiodpa.spec.virtio_ring import DescFlag, SplitDesc
@@ -240,3 +242,10 @@ def test_any_bytes_are_run_or_refused(what: bytes | tuple[tuple[int, int], bytes
     command = what if isinstance(what, bytes) else bytes(what[0]) + what[1]
     with contextlib.suppress(Refused):
         commands.run(state(), ALL, command)
+
+
+def test_its_doorbell_cannot_be_bound(make_nic: Make) -> None:
+    nic, fd = make_nic("soft"), os.eventfd(0, os.EFD_NONBLOCK)
+    with pytest.raises(Unsupported, match="register only"):
+        nic.f.ioeventfd(0, NOTIFY_OFFSET + 8, 16, 2, fd)
+    os.close(fd)

@@ -7,6 +7,7 @@ import pytest
 from tests.soft.soft_rig import Nic, PackedRing
 from vfiodpa.errors import DriverBreach
 from vfiodpa.spec.features import Feature
+from vfiodpa.spec.virtio_ring import DescFlag
 
 SIZE = 5  # no power of two: legal in a packed ring (2.8.10.1)
 
@@ -84,8 +85,7 @@ def test_event_areas_are_aligned_to_4(nic: Nic) -> None:
 def test_a_chain_that_is_not_all_there_is_an_error(nic: Nic) -> None:
     bring_up(nic)
     tx = PackedRing(nic, 1, SIZE)
-    tx.offer_packed(bytes(72))
-    tx.put(14, (0x80 | 1).to_bytes(2, "little"))  # NEXT, but descriptor 1 was never offered
+    tx.offer_packed(bytes(72), more=DescFlag.NEXT)  # but descriptor 1 was never offered
     nic.bell(1)
     assert nic.wait_needs_reset()
     assert "not available (position 0x8001)" in nic.f.diagnose()

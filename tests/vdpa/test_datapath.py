@@ -34,9 +34,9 @@ class Bench:
         self.region = Region(Gpa(BASE), 0x10000, self.memory)
         self.fds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(8)]
 
-    def attach(self) -> None:
+    def attach(self, features: Feature = FEATURES) -> None:
         self.datapath.attach(self.frontend)
-        self.datapath.set_features(FEATURES)
+        self.datapath.set_features(features)
         self.datapath.add_region(self.region)
 
     def place(self, queue: int, base: int = 0) -> None:
@@ -48,8 +48,8 @@ class Bench:
         self.datapath.start_queue(queue)
         self.datapath.enable_queue(queue, True)
 
-    def run(self, queues: int = 2) -> None:
-        self.attach()
+    def run(self, queues: int = 2, features: Feature = FEATURES) -> None:
+        self.attach(features)
         self.datapath.set_driver_ok(True)
         for queue in range(queues):
             self.place(queue)
@@ -324,15 +324,18 @@ def test_every_state_can_be_left_but_closed() -> None:
     assert [state for state in State if not MOVES[state]] == [State.CLOSED]
 
 
-def test_packed_rings_only_where_their_positions_can_be_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> Feature:
+    """Features of a device that offers packed rings and keeps no positions."""
     monkeypatch.setattr(FakeDevice, "features", FEATURES | Feature.RING_PACKED)
-    assert not bench.datapath.features & Feature.RING_PACKED
-    monkeypatch.setattr(FakeDevice, "can_restore_packed", True)
-    assert bench.datapath.features & Feature.RING_PACKED
+    return FEATURES | Feature.RING_PACKED
 
 
-def test_a_packed_queue_of_unknown_position_keeps_the_one_it_had(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeDevice, "features", FEATURES | Feature.RING_PACKED)
-    monkeypatch.setattr(FakeDevice, "can_restore_packed", True)
-    bench.datapath.set_features(FEATURES | Feature.RING_PACKED)
-    assert bench.datapath.stop_queue(1) == QueueState(0x8000)  # never used
+def test_a_packed_queue_that_was_never_used_stands_at_the_first_position(bench: Bench, packed: Feature) -> None:
+    bench.datapath.set_features(packed)
+    assert bench.datapath.stop_queue(1) == QueueState.first(packed)
+
+
+def test_a_packed_queue_is_lost_where_the_device_keeps_no_positions(bench: Bench, packed: Feature) -> None:
+    bench.run(features=packed)
+    assert bench.datapath.stop_queue(1) == QueueState.lost() != QueueState.first(packed)

@@ -37,6 +37,14 @@ class QueueState:
         """Where a queue stands that was never used."""
         return cls(PACKED_START if features & Feature.RING_PACKED else 0)
 
+    @classmethod
+    def lost(cls) -> Self:
+        """Where a packed queue stands on a device that keeps no positions: nothing in memory tells.
+
+        Not the first position, so that a guest that wants to go on from it is refused and not served wrongly.
+        """
+        return cls(0)
+
 
 @dataclass(frozen=True, slots=True)
 class QueueSetup:
@@ -139,11 +147,6 @@ class VdpaDevice(ABC):
     @abstractmethod
     def can_restore_state(self) -> bool:
         """Can a queue start at a position other than 0?"""
-
-    @property
-    def can_restore_packed(self) -> bool:
-        """Does ``can_restore_state`` hold for packed queues too?"""
-        return False
 
     @property
     @abstractmethod

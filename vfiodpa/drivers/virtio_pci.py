@@ -123,6 +123,7 @@ class VirtioPci(VdpaDevice):
 
     @property
     def can_restore_packed(self) -> bool:
+        """Does ``can_restore_state`` hold for packed queues too?"""
         return self.quirks.ring_state is not None and self.quirks.ring_state.packed
 
     @property

@@ -334,7 +334,10 @@ class SoftFunction(PciFunction):
     def _doorbell_queue(self, bar: int, offset: int, width: int, value: int) -> int:
         if bar != VIRTIO_BAR or offset < NOTIFY_OFFSET:
             raise rules.NOTIFY.breach(self.name, f"BAR {bar}+{offset:#x}", "taken for a doorbell")
-        return self.device.notify.check(offset - NOTIFY_OFFSET, width, value)
+        queue = self.device.notify.check(offset - NOTIFY_OFFSET, width, value)
+        if queue >= 2 * self.options.queues:
+            raise Unsupported("the control queue's doorbell is a register only", device=self.name)
+        return queue
 
     def _bind(self, queue: int, fd: int) -> None:
         if queue in self._kicks:

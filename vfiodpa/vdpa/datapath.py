@@ -77,9 +77,7 @@ class Datapath(Backend):
     @property
     def features(self) -> Feature:
         """Feature bits that device and core can carry."""
-        if self.device.can_restore_packed:
-            return self.device.features
-        return self.device.features & ~Feature.RING_PACKED  # a guest that pauses could not go on
+        return self.device.features
 
     @property
     def queue_pairs(self) -> int:

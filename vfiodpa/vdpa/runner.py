@@ -138,8 +138,14 @@ class Runner:
 
     def _keep(self, queue: int, position: QueueState | None) -> None:
         slot = self.slots[queue]
-        # Of a packed ring nothing in memory tells: where it cannot be asked for it is not offered.
-        if position is None and slot.ring is not None and not self._packed:
+        if position is None and self._packed:
+            position = QueueState.lost()
+            log.info(
+                "%s: queue %d: packed, and the device keeps no positions: it cannot go on from here, only anew",
+                self._device.name,
+                queue,
+            )
+        elif position is None and slot.ring is not None:
             position = self._memory.position(slot.ring)
         slot.base = position or slot.base
 

@@ -112,8 +112,6 @@ def _why_not(bit: Feature, device: Feature, backend: Feature) -> str:
     for not_carried, why in _NOT_CARRIED:
         if bit & not_carried:
             return why
-    if bit is F.RING_PACKED:
-        return "the device cannot tell where it stands on a packed ring"
     needs = [need for need in REQUIRES.get(bit, ()) if not need & backend]
     if needs:
         return "it needs " + " and ".join(" or ".join(names(need)) for need in needs)
