@@ -30,11 +30,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/clang-format -i $(C_FILES)
 
-# Real guests, then the tests for any NIC on the software NIC, then those on VFIO in a virtual machine.
+# Real guests, then the tests for any NIC on the software NIC, a short look with the fuzzers, then the tests on VFIO in a virtual machine.
 # BACKEND=dpdk runs the guests against DPDK's vhost library: is it us, or the test?
 hwtest: $(READY)
 	hwtests/packages
-	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/rig -k 'not test_in_machine or split or packed' \
+	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/fuzz hwtests/rig -k 'not test_in_machine or split or packed' \
 		-o faulthandler_timeout=2400 --backend $(BACKEND)
 
 # Every virtual machine: IOMMU widths and kinds, packed rings, several pairs, trouble, Debian's kernel.
