@@ -18,6 +18,14 @@ static uint32_t pick_length(struct fuzz_input *in)
 	return kind < 0xf8 ? odd[kind % (sizeof(odd) / sizeof(odd[0]))] : fuzz_u32(in);
 }
 
+/* A word; its highest values stand for those around a size, where bounds are. */
+static uint16_t pick_link(struct fuzz_input *in, uint16_t size)
+{
+	uint16_t value = fuzz_u16(in);
+
+	return value >= 0xff00 ? (uint16_t)(size + (value & 3) - 1) : value;
+}
+
 static void store16(uint8_t *at, uint16_t value)
 {
 	memcpy(at, &value, sizeof(value));
@@ -204,7 +212,7 @@ static void lie_descriptor(struct guest *guest, struct fuzz_input *in, uint32_t 
 		memcpy(at + 8, &length, 4);
 		break;
 	case 2: /* flags, or next and id */
-		store16(at + (what & 4 ? 12 : 14), fuzz_u16(in));
+		store16(at + (what & 4 ? 12 : 14), pick_link(in, queue->conf.size));
 		break;
 	case 3: /* one flag */
 		at += queue->packed ? 14 : 12;
@@ -216,7 +224,7 @@ static void lie_descriptor(struct guest *guest, struct fuzz_input *in, uint32_t 
 static void lie_index(struct guest *guest, struct fuzz_input *in, uint32_t index)
 {
 	struct model_queue *queue = guest->queue + index;
-	uint16_t value = fuzz_u16(in);
+	uint16_t value = pick_link(in, queue->conf.size);
 	uint8_t what = fuzz_u8(in);
 
 	if (queue->packed) /* go on elsewhere */
