@@ -118,6 +118,29 @@ static void device_frame(struct run *run, struct fuzz_input *in)
 	buffer[10] = fuzz_u8(in);
 }
 
+/* One frame of very many buffers: more than there is room for, if nobody counts. */
+static void device_flood(struct run *run, uint8_t op)
+{
+	struct arena_region *parts = run->arena.region;
+	uint32_t length = STRIDE;
+
+	for (uint32_t i = 0; i < 300; i++) {
+		uint32_t at = parts[2].host[2] % SIZE;
+		uint16_t head;
+
+		memcpy(&head, parts[1].host + 4 + 2 * at, 2);
+		if (i == 0)
+			memset(run->arena.region[ARENA_FIRST].host + STRIDE * (head % SIZE), op, 12);
+		memcpy(parts[2].host + 4 + 8 * at, &(uint32_t){head}, 4);
+		memcpy(parts[2].host + 8 + 8 * at, &length, 4);
+		at = parts[2].host[2] | (uint32_t)parts[2].host[3] << 8;
+		at++;
+		parts[2].host[2] = (uint8_t)at;
+		parts[2].host[3] = (uint8_t)(at >> 8);
+		vdp_pair_receive(&run->pair);
+	}
+}
+
 static void step(struct run *run, struct fuzz_input *in)
 {
 	uint8_t op = fuzz_u8(in);
@@ -140,9 +163,16 @@ static void step(struct run *run, struct fuzz_input *in)
 	case 4:
 		device_frame(run, in);
 		break;
+	case 5:
+		if (op > 0xf0) {
+			device_flood(run, op);
+			break;
+		}
+		/* fall through */
 	default:
 		device(run, in, op / 8);
 	}
+	FUZZ_RULE(run->stats.received_bytes <= run->stats.received * (uint64_t)VDP_FRAME_MAX);
 	FUZZ_RULE(run->stats.distinct <= run->stats.received);
 	FUZZ_RULE(run->conf.mode != VDP_TRAFFIC_ECHO || run->stats.distinct <= run->stats.sent);
 }
