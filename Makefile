@@ -5,12 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-C_FILES := csrc/*.[ch] csrc/tests/*.[ch] csrc/bench/*.c hwtests/peers/guest/*.c
+C_FILES := csrc/*.[ch] csrc/tests/*.[ch] csrc/bench/*.c csrc/fuzz/*.[ch] hwtests/peers/guest/*.c
 BACKEND ?= vfiodpa
 export PYTHON
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test lint format bench bench-all hwtest rigtest rig-kernel asan wheel clean
+.PHONY: demo test lint format bench bench-all hwtest rigtest rig-kernel asan fuzz wheel clean
 
 demo: $(READY)
 	$(BIN)/vfiodpa demo
@@ -30,11 +30,12 @@ format: $(READY)
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/clang-format -i $(C_FILES)
 
-# Real guests, the tests for any NIC on the software NIC, its ports, then those on VFIO in a virtual machine.
-# BACKEND=dpdk runs the guests against DPDK's vhost library: is it us, or the test?
+# Real guests, the tests for any NIC on the software NIC, its ports, a short look with the fuzzers, and VFIO in virtual
+# machines. BACKEND=dpdk runs the guests against DPDK's vhost library: is it us, or the test?
 hwtest: $(READY)
 	hwtests/packages
-	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/ports hwtests/rig -k 'not test_in_machine or split or packed' \
+	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/ports hwtests/fuzz hwtests/rig \
+		-k 'not test_in_machine or split or packed' \
 		-o faulthandler_timeout=2400 --backend $(BACKEND)
 
 # Every virtual machine: IOMMU widths and kinds, packed rings, several pairs, trouble, Debian's kernel.
@@ -57,6 +58,11 @@ bench-all: bench
 
 asan: .venv-asan/.ready
 	tools/asan
+
+# Each harness of csrc/fuzz for so long; what it finds stays in build/fuzz/found. Wants clang.
+SECONDS ?= 60
+fuzz:
+	tools/fuzz $(SECONDS)
 
 # What a user gets: the wheel, in an environment that never saw this tree.
 wheel: $(READY)

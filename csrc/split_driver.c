@@ -9,6 +9,7 @@ typedef uint16_t __attribute__((may_alias)) alias16;
 
 struct chain {
 	uint64_t cookie;
+	uint64_t serial;   /* of the add: says whether it was published */
 	uint32_t writable; /* bytes, saturated */
 	uint16_t length;   /* descriptors taken from the table; 0: not in use */
 };
@@ -27,6 +28,7 @@ struct vdp_split_driver {
 	uint16_t kicked_idx; /* at the last question whether to kick */
 	uint16_t last_used;
 	uint16_t free_get, free_count; /* free descriptors: a queue, so that an orderly device reuses heads */
+	uint64_t added, published;     /* chains */
 	uint32_t fault, fault_detail;
 
 	struct vring_desc
@@ -224,6 +226,7 @@ int vdp_split_driver_add(
 		return -ENOSPC;
 	head = indirect ? add_indirect(drv, bufs, count) : add_direct(drv, bufs, count);
 	drv->chains[head].cookie = cookie;
+	drv->chains[head].serial = drv->added++;
 	drv->chains[head].writable = writable;
 	slot = drv->avail_next++ & drv->mask;
 	/* Ring entries start as 0 in the ring and in the shadow. */
@@ -251,6 +254,7 @@ uint32_t vdp_split_driver_publish(struct vdp_split_driver *drv)
 	if (!added)
 		return 0;
 	drv->avail_idx = drv->avail_next;
+	drv->published = drv->added;
 	/* The entries before the index (2.7.13.3). */
 	__atomic_store_n(&drv->avail->idx, drv->avail_idx, __ATOMIC_RELEASE);
 	return added;
@@ -305,7 +309,7 @@ static int pop_one(struct vdp_split_driver *drv, struct vdp_used *out)
 
 	if (id >= drv->size)
 		return fault(drv, VDP_DRIVER_BAD_ID, id);
-	if (!drv->chains[id].length)
+	if (!drv->chains[id].length || drv->chains[id].serial >= drv->published)
 		return fault(drv, VDP_DRIVER_NOT_OUTSTANDING, id);
 	if (len > drv->chains[id].writable)
 		return fault(drv, VDP_DRIVER_BAD_LENGTH, len);

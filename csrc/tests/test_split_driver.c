@@ -175,6 +175,12 @@ static void test_faulty_device(void)
 	ring_push(&ring, 2);
 	CHECK_EQ(vdp_split_driver_pop(drv, used, 8), 1);
 	expect_fault(VDP_DRIVER_NOT_OUTSTANDING, 0);
+
+	/* Added, but not yet the device's. */
+	setup_one();
+	CHECK_EQ(add(1, 0, 6), 2);
+	use(2, 0);
+	expect_fault(VDP_DRIVER_NOT_OUTSTANDING, 2);
 }
 
 static bool kick_after_add(void)

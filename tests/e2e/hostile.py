@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from vfiodpa.guest.queue import DriverQueue
 from vfiodpa.guest.vhost_user import VhostUserGuest
@@ -107,12 +108,12 @@ class Attack:
 
 @dataclass(frozen=True)
 class Case:
-    """``act`` writes the ring; the device must stop at ``queue`` for ``reason``."""
+    """``act`` writes the ring of an attack; the device must stop at ``queue`` for ``reason``."""
 
     name: str
     queue: int
     reason: str
-    act: Callable[[Attack], None]
+    act: Callable[[Any], None]
 
     def __str__(self) -> str:
         return self.name

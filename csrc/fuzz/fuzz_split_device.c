@@ -1,0 +1,8 @@
+#include "device.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
+{
+	struct fuzz_input in = {data, data + length};
+
+	return fuzz_device(&in, false);
+}
