@@ -73,6 +73,7 @@ static void open_run(struct run *run, struct fuzz_input *in)
 	    .window = 6,
 	    .burst = 4,
 	    .mergeable = bits & 0x80,
+	    .together = 1,
 	};
 	memset(&run->stats, 0, sizeof(run->stats));
 	memset(&run->pair, 0, sizeof(run->pair));
