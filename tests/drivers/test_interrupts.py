@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.drivers.fake_function import FakeFunction
+from tests.settle import settles
 from vfiodpa.drivers.interrupts import CONFIG, Interrupts
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.errors import DeviceError, Unsupported, UsageError
@@ -113,7 +114,7 @@ def test_one_user_has_the_vector_itself(shared: tuple[FakeFunction, Interrupts],
     fd = eventfd()
     irqs.set(0, fd)
     assert function.irqs == {1: fd}
-    assert "vdp-relay" not in threads()
+    assert settles(lambda: "vdp-relay" not in threads())
 
 
 def test_every_user_of_a_vector_is_notified(shared: tuple[FakeFunction, Interrupts], eventfd: Eventfd) -> None:
@@ -223,7 +224,7 @@ def test_nothing_is_left_behind(vectors: int, eventfd: Eventfd) -> None:
             irqs.set(user, fd)
     irqs.detach_all()
     assert sorted(Path("/proc/self/fd").iterdir()) == before
-    assert "vdp-relay" not in threads()
+    assert settles(lambda: "vdp-relay" not in threads())
 
 
 @pytest.mark.parametrize("vectors", [2, 4])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vfiodpa
+from tests.settle import settles
 from vfiodpa.errors import DeviceTimeout
 from vfiodpa.guest.direct import DirectGuest
 from vfiodpa.spec.virtio_net import NetHdr
@@ -132,8 +133,5 @@ def test_all_queues_share_one_relay_thread() -> None:
         one.bells.connect(queue, one.kick)
     assert threads() == before + 1
     one.bells.close()
-    end = time.monotonic() + 2
-    while threads() != before and time.monotonic() < end:  # the kernel ends a thread a moment after it was joined
-        time.sleep(0.001)
-    assert threads() == before
+    assert settles(lambda: threads() == before)
     one.close()
