@@ -30,11 +30,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/clang-format -i $(C_FILES)
 
-# Real guests, the tests for any NIC on the software NIC, its ports, a short look with the fuzzers, and VFIO in virtual
-# machines. BACKEND=dpdk runs the guests against DPDK's vhost library: is it us, or the test?
+# Real guests, the tests for any NIC on the software NIC, its ports, and VFIO in virtual machines.
+# BACKEND=dpdk runs the guests against DPDK's vhost library: is it us, or the test?
 hwtest: $(READY)
 	hwtests/packages
-	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/ports hwtests/fuzz hwtests/rig \
+	$(BIN)/python -m pytest hwtests/peers hwtests/device hwtests/ports hwtests/rig \
 		-k 'not test_in_machine or split or packed' \
 		-o faulthandler_timeout=2400 --backend $(BACKEND)
 
