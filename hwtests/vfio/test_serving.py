@@ -167,7 +167,7 @@ def test_a_hundred_times_opened_served_and_closed(bdf: str, socket_path: Path) -
     def cycle() -> None:
         with open_nic(bdf) as nic, nic.serve(socket_path) as service:
             service.start()
-            with VhostUserGuest(socket_path, timeout=PATIENCE) as guest:
+            with VhostUserGuest(socket_path, memory=GuestMemory(SIZE), timeout=PATIENCE) as guest:
                 guest.start()
 
     cycle()  # what is made once per process is made now
