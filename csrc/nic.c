@@ -2,9 +2,7 @@
 #include "nic.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 #include "nic_impl.h"
 
@@ -16,17 +14,6 @@
 
 #define NIC_F(bit)        (1ull << (bit))
 #define NIC_F_HASH_REPORT NIC_F(57)
-#define NIC_F_OFFLOADS    (0x7f83ull | NIC_F(54) | NIC_F(55) | NIC_F(56)) /* 0, 1, 7 to 14 */
-
-static uint32_t nic_queues(const struct vdp_nic *nic)
-{
-	return nic->conf.pairs * 2;
-}
-
-static struct vdp_queue *nic_queue(struct vdp_nic *nic, uint32_t queue)
-{
-	return queue < nic_queues(nic) ? nic->queues + queue : NULL;
-}
 
 static bool nic_sizes_valid(const struct vdp_nic_conf *conf)
 {
@@ -82,16 +69,18 @@ static void nic_choose_loops(struct vdp_nic *nic)
 {
 	bool packed = nic->features & NIC_F_PACKED, hash = nic->features & NIC_F_HASH_REPORT;
 	uint32_t host = 0, guest = 0, header = hash ? VDP_NET_HDR_HASH : VDP_NET_HDR;
+	bool headers = hash; /* something is read from or written to them */
 
 	for (size_t i = 0; i < sizeof(nic_offloads) / sizeof(nic_offloads[0]); i++) {
 		host |= nic->features & nic_offloads[i].host ? nic_offloads[i].offloads : 0;
 		guest |= nic->guest_offloads & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
+		headers |= (nic->features & (nic_offloads[i].host | nic_offloads[i].guest)) != 0;
 	}
-	if (nic->features & NIC_F_OFFLOADS || hash)
+	if (headers)
 		nic->net = packed ? &vdp_net_packed_headers : &vdp_net_split_headers;
 	else
 		nic->net = packed ? &vdp_net_packed : &vdp_net_split;
-	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+	for (uint32_t i = 0; i < vdp_nic_queues(nic); i++) {
 		struct vdp_ring *ring = &nic->queues[i].ring;
 
 		ring->header = ring->shortest = header;
@@ -110,7 +99,7 @@ static void nic_choose_look(struct vdp_nic *nic)
 
 static void nic_free(struct vdp_nic *nic)
 {
-	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+	for (uint32_t i = 0; i < vdp_nic_queues(nic); i++) {
 		if (nic->queues[i].kick_fd >= 0)
 			close(nic->queues[i].kick_fd);
 		if (nic->queues[i].doorbell_fd >= 0)
@@ -129,7 +118,7 @@ static int nic_init_parts(struct vdp_nic *nic)
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
-	for (uint32_t i = 0; i < nic_queues(nic); i++)
+	for (uint32_t i = 0; i < vdp_nic_queues(nic); i++)
 		nic_init_queue(nic, i);
 	nic_choose_loops(nic);
 	if (!nic->pairs)
@@ -188,7 +177,7 @@ static void nic_attach(struct vdp_nic *nic)
 {
 	nic->dma_generation = nic->dma ? vdp_dma_generation(nic->dma) : 0;
 	nic->log.cache = (struct vdp_dma_cache){0};
-	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+	for (uint32_t i = 0; i < vdp_nic_queues(nic); i++) {
 		struct vdp_queue *queue = nic->queues + i;
 
 		queue->ring.dma = nic->dma;
@@ -259,14 +248,14 @@ void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
 void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end)
 {
 	nic->log = (struct vdp_dirty){.base = base, .end = end};
-	for (uint32_t i = 0; i < nic_queues(nic); i += 2)
+	for (uint32_t i = 0; i < vdp_nic_queues(nic); i += 2)
 		nic->queues[i].ring.log = end > base ? &nic->log : NULL;
 }
 
 void vdp_nic_reset(struct vdp_nic *nic)
 {
 	nic->running = false;
-	for (uint32_t i = 0; i < nic_queues(nic); i++) {
+	for (uint32_t i = 0; i < vdp_nic_queues(nic); i++) {
 		vdp_nic_queue_disable(nic, i);
 		vdp_nic_set_kick(nic, i, -1);
 		vdp_nic_set_call(nic, i, -1);
@@ -289,7 +278,7 @@ void vdp_nic_reset(struct vdp_nic *nic)
 
 int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t index, const struct vdp_queue_conf *conf)
 {
-	struct vdp_queue *queue = nic_queue(nic, index);
+	struct vdp_queue *queue = vdp_nic_queue(nic, index);
 
 	if (!queue || !nic->net->size_ok(conf))
 		return -EINVAL;
@@ -307,7 +296,7 @@ int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t index, const struct vdp_q
 
 void vdp_nic_queue_disable(struct vdp_nic *nic, uint32_t index)
 {
-	struct vdp_queue *queue = nic_queue(nic, index);
+	struct vdp_queue *queue = vdp_nic_queue(nic, index);
 
 	if (queue)
 		queue->enabled = queue->live = false;
@@ -315,84 +304,9 @@ void vdp_nic_queue_disable(struct vdp_nic *nic, uint32_t index)
 
 uint16_t vdp_nic_queue_avail(struct vdp_nic *nic, uint32_t index)
 {
-	struct vdp_queue *queue = nic_queue(nic, index);
+	struct vdp_queue *queue = vdp_nic_queue(nic, index);
 
 	return queue ? queue->ring.next : 0;
-}
-
-int vdp_nic_set_kick(struct vdp_nic *nic, uint32_t index, int fd)
-{
-	struct vdp_queue *queue = nic_queue(nic, index);
-	int rc;
-
-	if (!queue)
-		return -EINVAL;
-	if (queue->kick_fd >= 0) {
-		vdp_nic_unwatch(nic, queue->kick_fd);
-		close(queue->kick_fd);
-		queue->kick_fd = -1;
-	}
-	if (fd < 0)
-		return 0;
-	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	rc = vdp_nic_watch(nic, fd, index);
-	if (rc < 0) {
-		close(fd);
-		return rc;
-	}
-	queue->kick_fd = fd;
-	return 0;
-}
-
-void vdp_nic_set_call(struct vdp_nic *nic, uint32_t index, int fd)
-{
-	struct vdp_queue *queue = nic_queue(nic, index);
-
-	if (queue)
-		queue->call_fd = fd;
-}
-
-void vdp_nic_set_config_call(struct vdp_nic *nic, int fd)
-{
-	nic->config_call_fd = fd;
-}
-
-int vdp_nic_doorbell_fd(struct vdp_nic *nic, uint32_t index)
-{
-	struct vdp_queue *queue = nic_queue(nic, index);
-	int fd, rc;
-
-	if (!queue)
-		return -EINVAL;
-	pthread_mutex_lock(&nic->lock);
-	fd = queue->doorbell_fd;
-	if (fd < 0) {
-		fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		rc = fd < 0 ? -errno : vdp_nic_watch(nic, fd, index);
-		if (rc < 0 && fd >= 0)
-			close(fd);
-		if (rc < 0)
-			fd = rc;
-		else
-			queue->doorbell_fd = fd;
-	}
-	pthread_mutex_unlock(&nic->lock);
-	return fd;
-}
-
-int vdp_nic_kick(struct vdp_nic *nic, uint32_t index)
-{
-	int fd = vdp_nic_doorbell_fd(nic, index);
-	uint64_t one = 1;
-
-	if (fd < 0)
-		return fd;
-	/* EAGAIN after 2^64 kicks; the worker is awake by then. */
-	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		return -errno;
-	return 0;
 }
 
 static struct vdp_inject *nic_inject_buffer(struct vdp_nic *nic)
@@ -427,7 +341,7 @@ int vdp_nic_inject(struct vdp_nic *nic, uint32_t pair, const void *frame, uint32
 
 const struct vdp_queue_stats *vdp_nic_queue_stats(const struct vdp_nic *nic, uint32_t index)
 {
-	return index < nic_queues(nic) ? &nic->queues[index].stats : NULL;
+	return index < vdp_nic_queues(nic) ? &nic->queues[index].stats : NULL;
 }
 
 const struct vdp_worker_stats *vdp_nic_worker_stats(const struct vdp_nic *nic)

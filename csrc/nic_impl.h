@@ -169,4 +169,15 @@ static inline bool vdp_nic_usable(struct vdp_nic *nic, struct vdp_queue *queue)
 	return false;
 }
 
+static inline uint32_t vdp_nic_queues(const struct vdp_nic *nic)
+{
+	return nic->conf.pairs * 2;
+}
+
+/* NULL when there is no such queue. */
+static inline struct vdp_queue *vdp_nic_queue(struct vdp_nic *nic, uint32_t queue)
+{
+	return queue < vdp_nic_queues(nic) ? nic->queues + queue : NULL;
+}
+
 #endif
