@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hwtests import debian_kernel
 from hwtests.peers.backend import EchoBackend, start_backend
+from hwtests.peers.linux_guest import initramfs
 from hwtests.peers.program import ProgramError
 from hwtests.peers.testpmd import two_cpus
 
@@ -46,12 +48,25 @@ def server(backend_kind: str, directory: Path) -> Iterator[EchoBackend]:
             backend.program.kill()
 
 
+def _need(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed: apt-get install {package}")
+
+
 @pytest.fixture
 def need_program() -> Callable[[str, str], None]:
     """Skip, with the command that mends it, when a program is missing."""
+    return _need
 
-    def need(program: str, package: str) -> None:
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: apt-get install {package}")
 
-    return need
+@pytest.fixture(scope="session")
+def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What a Linux guest boots from: the kernel's directory, the initramfs. Skips where no guest can run."""
+    for program, package in {
+        "qemu-system-x86_64": "qemu-system-x86",
+        "busybox": "busybox-static",
+        "cpio": "cpio",
+    }.items():
+        _need(program, package)
+    kernel_directory = debian_kernel.fetch()
+    return kernel_directory, initramfs(kernel_directory, tmp_path_factory.mktemp("guest") / "initramfs.cpio")

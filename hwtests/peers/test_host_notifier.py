@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hwtests import debian_kernel
 from hwtests.peers.backend import VfiodpaServer
-from hwtests.peers.linux_guest import LinuxGuest, initramfs
+from hwtests.peers.linux_guest import LinuxGuest
 from hwtests.peers.testpmd import two_cpus
 
 pytestmark = pytest.mark.timeout(400)
@@ -19,19 +18,6 @@ FRAMES = 300
 TX = 1
 # poll=0: the NIC sleeps after each frame, so that nothing moves without a kick.
 DEVICE = "soft:port=echo,poll=0"
-
-
-@pytest.fixture(autouse=True)
-def _programs(need_program: Callable[[str, str], None]) -> None:
-    need_program("qemu-system-x86_64", "qemu-system-x86")
-    need_program("busybox", "busybox-static")
-    need_program("cpio", "cpio")
-
-
-@pytest.fixture(scope="module")
-def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    kernel_directory = debian_kernel.fetch()
-    return kernel_directory, initramfs(kernel_directory, tmp_path_factory.mktemp("guest") / "initramfs.cpio")
 
 
 Serve = Callable[[str], VfiodpaServer]

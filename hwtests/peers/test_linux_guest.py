@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hwtests import debian_kernel
 from hwtests.peers.backend import EchoBackend
-from hwtests.peers.linux_guest import LinuxGuest, initramfs
+from hwtests.peers.linux_guest import LinuxGuest
 from hwtests.rig.qmp import Qmp
 
 pytestmark = pytest.mark.timeout(400)
@@ -18,19 +17,6 @@ pytestmark = pytest.mark.timeout(400)
 FEATURES = (15, 28, 29, 32)
 RING_PACKED = 34
 FRAMES = 500
-
-
-@pytest.fixture(autouse=True)
-def _programs(need_program: Callable[[str, str], None]) -> None:
-    need_program("qemu-system-x86_64", "qemu-system-x86")
-    need_program("busybox", "busybox-static")
-    need_program("cpio", "cpio")
-
-
-@pytest.fixture(scope="session")
-def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    kernel_directory = debian_kernel.fetch()
-    return kernel_directory, initramfs(kernel_directory, tmp_path_factory.mktemp("guest") / "initramfs.cpio")
 
 
 @pytest.fixture(params=[False, True], ids=["split", "packed"])

@@ -7,15 +7,14 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hwtests import debian_kernel
 from hwtests.peers.backend import VfiodpaServer
-from hwtests.peers.conftest import directory, need_program  # noqa: F401 - fixtures
-from hwtests.peers.linux_guest import LinuxGuest, initramfs
+from hwtests.peers.conftest import boot_files, directory  # noqa: F401 - fixtures
+from hwtests.peers.linux_guest import LinuxGuest
 from hwtests.peers.testpmd import two_cpus
 from hwtests.ports.namespace import ip, quiet
 
@@ -24,19 +23,6 @@ pytestmark = pytest.mark.timeout(400)
 HOST, GUEST, PORT = "198.18.0.1", "198.18.0.2", 5001
 MEBIBYTES = 8
 CSUM, TSO4 = 0, 11  # what the guest leaves to us
-
-
-@pytest.fixture(autouse=True)
-def _programs(need_program: Callable[[str, str], None]) -> None:  # noqa: F811 - the fixture
-    need_program("qemu-system-x86_64", "qemu-system-x86")
-    need_program("busybox", "busybox-static")
-    need_program("cpio", "cpio")
-
-
-@pytest.fixture(scope="module")
-def boot_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    kernel_directory = debian_kernel.fetch()
-    return kernel_directory, initramfs(kernel_directory, tmp_path_factory.mktemp("guest") / "initramfs.cpio")
 
 
 @pytest.fixture(params=[1, 2], ids=["one pair", "two pairs"])
@@ -60,7 +46,7 @@ def server(network: None, directory: Path, pairs: int) -> Iterator[VfiodpaServer
 
 
 @pytest.fixture
-def guest(server: VfiodpaServer, boot_files: tuple[Path, Path], pairs: int) -> Iterator[LinuxGuest]:
+def guest(server: VfiodpaServer, boot_files: tuple[Path, Path], pairs: int) -> Iterator[LinuxGuest]:  # noqa: F811
     with LinuxGuest(server.socket, server.socket.with_name("qemu.log"), *boot_files, pairs=pairs) as one:
         link = one.ask("up")
         assert link["carrier"] == 1
