@@ -18,6 +18,7 @@ FLOORS = (
     "__main__",
     "cli",
     "__init__",
+    "conformance",
     "validate",
     "doctor",
     "vdpa",

@@ -5,6 +5,7 @@ Ref: PCI 3.0, chapter 6; virtio 1.3, sections 4.1.2 (ids) and 4.1.4 (capabilitie
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,6 +88,11 @@ class ConfigSpace:
         for bar in bars:
             self._place_bar(bar)
         self._place_capabilities(caps)
+        self._initial = bytes(self._bytes)
+
+    def edit(self, change: Callable[[bytearray], None]) -> None:
+        """Let a mutant change what is there from power-on."""
+        change(self._bytes)
         self._initial = bytes(self._bytes)
 
     def _allow(self, offset: int, mask: bytes) -> None:

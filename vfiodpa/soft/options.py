@@ -20,6 +20,7 @@ from ..spec.ifcvf import MAX_PAIRS as IFCVF_PAIRS
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
 from .faults import Fault
+from .mutants import mutant_of
 from .settings import GUEST_OFFLOADS
 from .workers import parse_cpus
 
@@ -150,6 +151,8 @@ class SoftOptions:
     iova: int = 48  # bits of an I/O address
     msi_hole: bool = False  # x86: 0xfee00000 to 0xfeefffff cannot be mapped
     fault: Fault | None = None
+    strict: bool = True  # what breaks a rule of the driver raises; off: it does nothing, as on most hardware
+    mutant: str = ""  # the clause that the NIC breaks (mutants/); then strict is off, unless it is said
 
     @property
     def vectors(self) -> int:
@@ -257,6 +260,10 @@ def _cpus(text: str) -> tuple[int, ...]:
     return parse_cpus(text, between="+")
 
 
+def _mutant(text: str) -> str:
+    return mutant_of(text).clause
+
+
 def _workers(text: str) -> int:
     return SHARED if text == "shared" else _number(1, MAX_PAIRS)(text)
 
@@ -312,6 +319,8 @@ _KEYS = {
     "iova":        _Key(_number(32, 64), "32 to 64 bits"),
     "msi_hole":    _Key(_switch, _ON_OFF),
     "fault":       _Key(Fault, ", ".join(f.value for f in Fault)),
+    "strict":      _Key(_switch, _ON_OFF),
+    "mutant":      _Key(_mutant, "a clause that has one: vfiodpa validate --list"),
 }
 # fmt: on
 
@@ -333,6 +342,7 @@ def parse_options(text: str) -> SoftOptions:
         raise UsageError("notifier=on gives each queue a doorbell page: it cannot be with page_per_vq=off")
     _check_workers(values)
     _check_ifcvf(values)
+    values.setdefault("strict", "mutant" not in values)
     return SoftOptions(**values)
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import StateError
-from ..registers import Window
+from ..registers import RegisterBlock, Window
 from ..spec.features import Feature
-from ..spec.virtio_net import NetStatus
+from ..spec.virtio_net import NetConfig, NetStatus
 from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
 from ..spec.virtio_ring import PACKED_START
 from . import rules
@@ -27,6 +27,7 @@ from .engine import Engine, EngineError
 from .faults import FaultyCommon
 from .ifcvf import IfcvfCommon, LmBlock
 from .irq import NONE, Vectors
+from .mutants import Mutant, MutantWindow, mutant_of
 from .netconfig import NET_CONFIG_LENGTH, Isr, NetConfigModel
 from .options import Model, SoftOptions
 from .settings import NetState
@@ -110,7 +111,11 @@ class VirtioNet:
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
         if options.features & Feature.NET_CTRL_VQ:
             queues.append(Queue(len(queues), CONTROL_SIZE))
-        self.state = CommonState(options.features, queues, options.vectors)
+        self.mutant: Mutant | None = mutant_of(options.mutant) if options.mutant else None
+        offered = options.features
+        if self.mutant and self.mutant.features:
+            offered = Feature(self.mutant.features(int(offered)))
+        self.state: CommonState = CommonState(offered, queues, options.vectors)
         self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues, options.speed)
         self.settings = NetState(options.queues, NicEffects(engine, self.net, self.state))
         has_control = bool(options.features & Feature.NET_CTRL_VQ)
@@ -127,12 +132,15 @@ class VirtioNet:
     def bar0(self, length: int) -> Window:
         """The virtio structures."""
         parts: tuple[tuple[int, Window], ...] = (
-            (COMMON_OFFSET, self.faulty),
-            (ISR_OFFSET, StrictWindow(self.name, self.isr, IsrCfg.size)),
-            (DEVICE_OFFSET, StrictWindow(self.name, self.net, NET_CONFIG_LENGTH)),
+            (COMMON_OFFSET, self._shown(self.faulty, CommonCfg)),
+            (ISR_OFFSET, self._shown(StrictWindow(self.name, self.isr, IsrCfg.size), IsrCfg)),
+            (DEVICE_OFFSET, self._shown(StrictWindow(self.name, self.net, NET_CONFIG_LENGTH), NetConfig)),
             (NOTIFY_OFFSET, self.notify),
         )
         return Sections(self.name, "BAR 0", length, parts)
+
+    def _shown(self, inner: Window, block: type[RegisterBlock]) -> Window:
+        return MutantWindow(inner, block, self, self.mutant) if self.mutant else inner
 
     # Behind
 

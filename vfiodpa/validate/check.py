@@ -1,0 +1,111 @@
+"""Checks: a function for each clause, and what it takes to run it.
+
+    @check("P-COM-14")
+    def size_of_a_queue_that_is_not_there(bench: Bench) -> None:
+        "``queue_size`` reads 0 past the last queue."
+        ...
+
+The docstring's first line is what reports show. Checks are found by importing ``vfiodpa.conformance``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..spec.clauses import CLAUSES, Clause, Takes
+from ..spec.features import NONE, Feature
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+PACKAGE = "vfiodpa.conformance"
+DEADLINE_S = 10.0
+
+Run = Callable[["Bench"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``features``: that the device must offer, on top of the clause's. ``deadline`` in seconds.
+
+    ``rude``: it breaks rules of the driver, so that the device's recovery is proved afterwards. ``wire``: wants
+    somebody at the other end. ``hook``: an event from outside that it wants (bench.py, ``Hook``).
+    """
+
+    clause: Clause
+    run: Run
+    features: Feature = NONE
+    deadline: float = DEADLINE_S
+    rude: bool = False
+    wire: bool = False
+    hook: str = ""
+
+    @property
+    def title(self) -> str:
+        """The first line of the check's docstring."""
+        return (inspect.getdoc(self.run) or self.clause.text).partition("\n")[0]
+
+    @property
+    def where(self) -> str:
+        """File and line, for whoever wants to read it."""
+        return f"{self.run.__module__.replace('.', '/')}.py:{self.run.__code__.co_firstlineno}"
+
+
+_checks: dict[str, Check] = {}
+
+
+def check(
+    clause: str,
+    *,
+    features: Feature = NONE,
+    deadline: float = DEADLINE_S,
+    rude: bool = False,
+    wire: bool | None = None,
+    hook: str = "",
+) -> Callable[[Run], Run]:
+    """Make a function the check of a clause. One clause has one check."""
+    row = CLAUSES[clause]
+
+    def register(run: Run) -> Run:
+        if clause in _checks and _checks[clause].run.__qualname__ != run.__qualname__:
+            raise ValueError(f"{clause} has a check already: {_checks[clause].where}")
+        wired = row.takes is Takes.WIRE if wire is None else wire
+        _checks[clause] = Check(row, run, features | row.features, deadline, rude, wired, hook)
+        return run
+
+    return register
+
+
+def all_checks() -> dict[str, Check]:
+    """Every check by its clause, in the order of the clause table."""
+    package = importlib.import_module(PACKAGE)
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith(("test_", "conftest")):
+            importlib.import_module(f"{PACKAGE}.{module.name}")
+    return {clause: _checks[clause] for clause in CLAUSES if clause in _checks}
+
+
+def unchecked() -> dict[str, str]:
+    """Clauses without a check, and why: that is written in conformance/unchecked.py."""
+    module = importlib.import_module(f"{PACKAGE}.unchecked")
+    reasons: dict[str, str] = module.UNCHECKED
+    return reasons
+
+
+def select(checks: Iterable[Check], *, clauses: Iterable[str] = (), blocks: Iterable[str] = ()) -> list[Check]:
+    """Those of the named clauses and of the named blocks; all when nothing is named. Raises ``UsageError``."""
+    wanted, groups = {c.upper() for c in clauses}, {b.upper() for b in blocks}
+    known = list(checks)
+    for name in sorted(wanted - {one.clause.id for one in known}):
+        raise UsageError(f"no check for clause {name}", cause=unchecked().get(name, "there is no such clause"))
+    for name in sorted(groups - {one.clause.block for one in known}):
+        raise UsageError(f"no checks in group {name}", remedy="vfiodpa validate --list")
+    if not wanted and not groups:
+        return known
+    return [one for one in known if one.clause.id in wanted or one.clause.block in groups]

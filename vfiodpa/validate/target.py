@@ -1,0 +1,47 @@
+"""From a DEVICE string to a function under test, and somebody at the other end of its wire."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from ..pci.function import PciFunction
+from ..vdpa.devices import DEFAULT, Access, open_function
+from .wire import Wire
+from .wires import SoftWire
+
+PORTS = ("port=", "tap=", "packet=", "pcap=", "link=")
+
+
+@dataclass(slots=True)
+class Target:
+    """Owns both; a context manager."""
+
+    function: PciFunction
+    wire: Wire | None
+    _stack: ExitStack
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+
+def open_target(device: str, access: Access = DEFAULT) -> Target:
+    """Open the device. A software NIC puts up with rude drivers; without a port it gets a wire with a peer."""
+    with ExitStack() as stack:
+        link = ""
+        if device.partition(":")[0] == "soft":
+            kind, _, rest = device.partition(":")
+            keys = [key for key in rest.split(",") if key]
+            if not any(key.startswith(PORTS) for key in keys):
+                link = f"validate-{os.getpid()}-{id(stack):x}"
+                keys.append(f"link={link}")
+            if not any(key.startswith("strict=") for key in keys):
+                keys.append("strict=off")
+            device = f"{kind}:{','.join(keys)}"
+        function = stack.enter_context(open_function(device, access=access))
+        wire = stack.enter_context(SoftWire.on(link)) if link else None
+        return Target(function, wire, stack.pop_all())
