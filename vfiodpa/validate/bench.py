@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import DeviceGone, VfiodpaError
 from ..guest.memory import GuestMemory, GuestRegion
 from ..memory import Gpa, Iova
 from ..pci.function import PciFunction, Perm
@@ -26,7 +27,7 @@ from ..spec.virtio_pci import NO_VECTOR
 from .device import Device
 from .dump import dump_memory
 from .rings import Buf, PackedRing, Ring, SplitRing, UsedBuf, make_ring
-from .verdict import Deviation, NotApplicable, Overdue
+from .verdict import Deviation, NotApplicable, Overdue, Suspicion
 from .wire import Wire
 
 RX, TX = 0, 1
@@ -68,11 +69,34 @@ class Bench:
     packed: bool = False  # which layout ``start`` takes where the check does not say
     deadline: float = 0.0  # monotonic
     notes: list[str] = field(default_factory=list)
-    device: Device = field(init=False)
+    _device: Device | None = None
     _irqs: dict[int, Interrupt] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.device = Device(self.function, self.look)
+    @property
+    def device(self) -> Device:
+        """The device, found when it is asked for first: checks of the capabilities alone do without.
+
+        Raises ``NotApplicable`` when its structures cannot be found: other clauses are about that.
+        """
+        if self._device is None:
+            try:
+                self._device = Device(self.function, self.look)
+            except DeviceGone:
+                raise
+            except VfiodpaError as error:
+                raise NotApplicable(f"the device cannot be driven: {error}") from error
+        return self._device
+
+    @property
+    def touched(self) -> bool:
+        """Did the check have to do with the device itself?"""
+        return self._device is not None
+
+    def reset_function(self) -> None:
+        """Function level reset; raises ``Unsupported``. Interrupts are gone, the device is to be set up anew."""
+        self._drop_interrupts()
+        self.function.reset()
+        self._device = None
 
     # Verdicts
 
@@ -81,9 +105,14 @@ class Bench:
         if not right:
             raise Deviation(seen)
 
+    def should(self, right: object, seen: str) -> None:
+        """Raise ``Suspicion`` unless ``right``: a warning at most."""
+        if not right:
+            raise Suspicion(seen)
+
     def needs(self, *features: Feature) -> None:
         """Raise ``NotApplicable`` unless the device offers all of these."""
-        offered = self.device.offered
+        offered = self.device.offered if features else 0
         for feature in features:
             if feature & ~offered:
                 raise NotApplicable(f"the device does not offer {feature.name}")
@@ -230,12 +259,15 @@ class Bench:
 
     def close(self) -> None:
         """Give back what the check took. The device is reset by whoever runs checks, before this."""
+        self._drop_interrupts()
+        for region in self.memory.regions:
+            region.taken.clear()
+
+    def _drop_interrupts(self) -> None:
         for interrupt in self._irqs.values():
             self.function.set_irq(interrupt.vector, None)
             os.close(interrupt.fd)
         self._irqs.clear()
-        for region in self.memory.regions:
-            region.taken.clear()
 
 
 def make_memory(function: PciFunction) -> tuple[GuestMemory, GuestRegion, GuestRegion]:

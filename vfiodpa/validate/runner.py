@@ -23,7 +23,7 @@ from .dump import dump_ring
 from .identity import describe, environment
 from .results import Outcome, Run
 from .trace import Tail, TracedFunction
-from .verdict import Deviation, Finding, NotApplicable, Overdue, Refused, Verdict
+from .verdict import Deviation, Finding, NotApplicable, Overdue, Refused, Suspicion, Verdict
 from .wire import Wire
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Runner:
         """Leave the device reset, if it lets itself; unmap."""
         try:
             Bench(self.function, self.memory, self._read_only, self._write_only).device.reset()
-        except VfiodpaError as error:
+        except (VfiodpaError, Finding) as error:
             log.warning("%s", error)
         drop_memory(self.function, self.memory)
 
@@ -125,6 +125,8 @@ class Runner:
             return Verdict.SKIP, str(finding)
         except Refused as finding:
             return Verdict.REJECT, str(finding)
+        except Suspicion as finding:
+            return Verdict.WARN, str(finding)
         except (Deviation, Overdue) as finding:
             return _failed(clause), str(finding)
         except DriverBreach:
@@ -137,6 +139,8 @@ class Runner:
 
     def _recover(self, bench: Bench, *, prove: bool) -> str:
         """Bring the device back; with ``prove`` see that it works. Returns what is in the way, or nothing."""
+        if not bench.touched:
+            return ""
         try:
             try:
                 bench.device.reset()
@@ -144,13 +148,12 @@ class Runner:
                 raise
             except VfiodpaError as error:
                 log.warning("%s; resetting the function", error)
-                self.function.reset()
-                Bench.__post_init__(bench)
+                bench.reset_function()
                 bench.device.reset()
             if prove:
                 prove_traffic(bench)
                 bench.device.reset()
-        except (VfiodpaError, Deviation, Overdue, Refused) as error:
+        except (VfiodpaError, Finding) as error:
             return f"the device did not come back: {error}"
         return ""
 
@@ -189,7 +192,7 @@ def _failed(clause: Clause) -> Verdict:
 def _rings(bench: Bench) -> tuple[str, ...]:
     """The enabled rings as they stand, for the report of a failure."""
     found = []
-    for _, ring in sorted(bench.device.rings.items()):
+    for _, ring in sorted(bench.device.rings.items() if bench.touched else ()):
         with contextlib.suppress(VfiodpaError):  # a check may have put a ring where nothing is
             found.append(dump_ring(ring))
     return tuple(found)
