@@ -64,8 +64,8 @@ def writing_1_resets_the_queue(bench: Bench) -> None:
     bench.wait_used(ring)
     _reset(bench, TX)
     time.sleep(bench.silence)  # that it may be late is P-COM-12
-    bench.send(ring)
-    bench.still(ring.image, "the device uses a queue that was reset")
+    ring.offer([bench.frame()], publish=False)
+    bench.knock("the device uses a queue that was reset", ring)
 
 
 @check("P-COM-12", features=RESET, rude=True)
@@ -77,12 +77,11 @@ def the_end_of_a_queue_reset(bench: Bench) -> None:
         ring.offer([bench.frame()], publish=False)
     ring.publish()
     bench.device.bell(TX)
+    more = bench.frame()
     busy = _reset(bench, TX)
+    ring.offer([more], publish=False)
+    bench.knock("queue_reset reads 0, and the device goes on with the ring", ring)
     bench.note(f"queue_reset read 1 {busy} times")
-    after = ring.image()
-    bench.send(ring)
-    bench.still(lambda: ring.image() if bench.packed else ring.used_idx, "queue_reset reads 0, and the ring moved")
-    bench.must(bench.packed or ring.image()[-8 * ring.size :] == after[-8 * ring.size :], "the used ring changed")
 
 
 @check("P-COM-13", features=RESET)

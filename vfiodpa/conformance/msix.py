@@ -129,6 +129,7 @@ def the_current_mapping_is_shown(bench: Bench) -> None:
             bench.device.common.queue_select = 0xFFFF  # look away, and back
             seen = event.mapped
             bench.must(seen == vector, f"{event} is mapped to vector {vector}, but reads {seen:#x}")
+        event.map(NO_VECTOR)
 
 
 @check("P-MSX-7")

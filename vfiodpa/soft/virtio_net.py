@@ -49,13 +49,13 @@ class NotifyArea:
         self.state = state
         self.multiplier = multiplier
         self.length = len(state.queues) * multiplier
-        self._ring = ring
+        self.on_bell = ring
 
     def read(self, offset: int, width: int) -> int:
         raise rules.NOTIFY.breach(self.device, f"notify+{offset:#x}", f"{width}-bit read")
 
     def write(self, offset: int, width: int, value: int) -> None:
-        self._ring(self.check(offset, width, value))
+        self.on_bell(self.check(offset, width, value))
 
     def check(self, offset: int, width: int, value: int) -> int:
         """The queue whose doorbell this write rings; raises ``DriverBreach`` for any other write."""

@@ -145,9 +145,10 @@ class Bench:
         """Seconds that count as never: a thousand times what an answer takes, at least 10 ms."""
         return min(max(1000 * self.latency, MIN_SILENCE_S), 0.2)
 
-    def still(self, seen: Callable[[], object], what: str) -> None:
-        """Raise ``Deviation`` when ``seen`` changes within a silence."""
-        before, end = seen(), time.monotonic() + self.silence
+    def still(self, seen: Callable[[], object], what: str, before: object = None) -> None:
+        """Raise ``Deviation`` when ``seen`` changes within a silence; ``before``: from what, unless from now on."""
+        before = seen() if before is None else before
+        end = time.monotonic() + self.silence
         while time.monotonic() < end:
             self.look(what)
             self.must(seen() == before, what)
@@ -231,6 +232,15 @@ class Bench:
         return self.interrupt(min(queue + 1, self.function.vectors - 1))
 
     # Traffic
+
+    def knock(self, what: str, *rings: Ring) -> None:
+        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring."""
+        before = [ring.untouched() for ring in rings]
+        for ring in rings:
+            ring.publish()
+        for ring in rings:
+            self.device.bell(ring.index)
+        self.still(lambda: [ring.image() for ring in rings], what, before)
 
     def send(self, ring: Ring, *chain: Buf) -> int:
         """Make a chain available (a plain frame, if nothing is said) and ring the doorbell; returns its id."""

@@ -12,7 +12,7 @@ from ..pci.capabilities import capabilities, read_layout
 from ..pci.function import PciFunction
 from ..registers import SubWindow
 from ..spec.features import Feature
-from ..spec.pci import CONFIG_SIZE, CapHeader, CapId, MsixCap
+from ..spec.pci import CONFIG_SIZE, CapHeader, CapId, Command, ConfigHeader, MsixCap
 from ..spec.virtio_pci import CfgType, CommonCfg, NotifyCap, VirtioPciCap
 from .device import read_features
 from .verdict import Deviation, NotApplicable
@@ -88,6 +88,7 @@ def links(function: PciFunction, at: int) -> CapHeader:
 
 def offered(function: PciFunction) -> Feature:
     """Features, for which a common configuration is all that it takes; raises ``NotApplicable``."""
+    ConfigHeader(function.config).command |= Command.MEMORY
     for cap in of_type(function, CfgType.COMMON):
         head = cap.head
         if head.offset % 4 == 0 and head.offset + head.length <= bar_length(function, head.bar):
