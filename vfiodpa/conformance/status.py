@@ -91,7 +91,9 @@ def needs_reset_is_notified(bench: Bench) -> None:
     if not _provoke(bench, _bad_head):
         raise NotApplicable("a broken ring did not make the device ask for a reset")
     if bench.function.vectors:
-        bench.must(bench.interrupt(0).fired(), "DEVICE_NEEDS_RESET is set, but no configuration change was notified")
+        bench.must(
+            bench.interrupt(0).fired(GIVE_UP_S), "DEVICE_NEEDS_RESET is set, but no configuration change was notified"
+        )
     else:
         seen = IsrStatus(bench.device.isr.isr)
         bench.must(seen & IsrStatus.CONFIG, f"DEVICE_NEEDS_RESET is set, but the ISR reads {int(seen):#x}")

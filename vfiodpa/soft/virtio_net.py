@@ -101,11 +101,11 @@ class VirtioNet:
         self, name: str, options: SoftOptions, engine: Engine, irqs: Vectors, bus_master: Callable[[], bool]
     ) -> None:
         self.name = name
-        self.options = options
-        self.engine = engine
+        self.options: SoftOptions = options
+        self.engine: Engine = engine
         self.irqs = irqs
         self.bus_master = bus_master
-        self.running = False  # DRIVER_OK
+        self.running: bool = False  # DRIVER_OK
         self.failed = ""  # a failure that a test asked for
         self._error_shown = False  # the ISR bit of the data path's error was set
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
