@@ -63,6 +63,25 @@ static uint32_t deliver_mended(struct vdp_nic *nic, struct vdp_queue *rx, struct
 	return deliver_segments(nic, rx, frame, &cut);
 }
 
+/* Any pair whose receive queue is there, when steering chose one whose queue is not. Ref: 5.1.6.5.6.1 */
+static uint32_t another_pair(struct vdp_nic *nic)
+{
+	uint32_t i = 0;
+
+	while (i < nic->active_pairs && !vdp_nic_usable(nic, nic->pairs[i].rx))
+		i++;
+	return i < nic->active_pairs ? i : nic->conf.pairs;
+}
+
+static uint32_t steered(
+    struct vdp_nic *nic, const struct vdp_pair *pair, const struct vdp_flow *flow, const uint8_t *head)
+{
+	uint32_t own = (uint32_t)(pair - nic->pairs);
+	uint32_t to = vdp_steer_find(&nic->steer, flow, head, nic->active_pairs, own);
+
+	return VDP_LIKELY(vdp_nic_usable(nic, nic->pairs[to].rx)) ? to : another_pair(nic);
+}
+
 /* Filter and steer; returns the pair that the frame is for, or NULL. */
 static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_net_hdr *header,
     const struct vdp_flow *flow, const uint8_t *head)
@@ -75,13 +94,11 @@ static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struc
 	}
 	if (nic->rss.types)
 		header->hash = vdp_flow_hash(flow, head, nic->rss.types, nic->rss.key, &header->hash_report);
+	to = (uint32_t)(pair - nic->pairs);
 	if (nic->rss.steer)
 		to = vdp_rss_pair(&nic->rss, header->hash, header->hash_report);
 	else if (nic->steers)
-		to =
-		    vdp_steer_find(&nic->steer, flow, head, nic->active_pairs, (uint32_t)(pair - nic->pairs));
-	else
-		return pair;
+		to = steered(nic, pair, flow, head);
 	if (to >= nic->conf.pairs || !vdp_nic_usable(nic, nic->pairs[to].rx)) {
 		vdp_count(&pair->rx->stats.dropped, 1);
 		return NULL;
@@ -144,6 +161,10 @@ uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vd
 		return receive_each(nic, pair, frames, n);
 	if (nic->net->headers && VDP_UNLIKELY(!all_taken(&pair->rx->ring, frames, n)))
 		return receive_each(nic, pair, frames, n);
+	if (VDP_UNLIKELY(!pair->rx->live)) {
+		vdp_count(&pair->rx->stats.dropped, n);
+		return 0;
+	}
 	return deliver(nic, pair->rx, frames, n);
 }
 
