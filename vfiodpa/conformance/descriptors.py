@@ -136,3 +136,5 @@ def _offer_wrongly(bench: Bench) -> None:
         bench.must(not hear(bench, 1, 0.0), what + ": it was sent")
     bench.send(ring, Buf(gpa, len(data)))
     bench.wait_used(ring)
+    if bench.wire_peer is not None:
+        hear(bench, 1)

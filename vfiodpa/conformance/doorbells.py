@@ -103,7 +103,7 @@ def buffers_are_seen_without_a_doorbell(bench: Bench) -> None:
     bench.start()
     ring = bench.ring(TX)
     at_once, after_rest = 0, 0
-    for turn in range(8):
+    for turn in range(4):
         if turn % 2:
             bench.wait(lambda: False, "rest", bench.silence)
         ring.offer([bench.frame()])
@@ -112,7 +112,7 @@ def buffers_are_seen_without_a_doorbell(bench: Bench) -> None:
         if not seen:
             bench.device.bell(TX)
             bench.wait_used(ring)
-    bench.note(f"without a doorbell {at_once} of 4 buffers were used after traffic, {after_rest} of 4 after a rest")
+    bench.note(f"without a doorbell {at_once} of 2 buffers were used after traffic, {after_rest} of 2 after a rest")
 
 
 @check("U-5")
@@ -124,7 +124,7 @@ def notification_data_is_a_hint(bench: Bench) -> None:
         bench.send(ring)
         bench.wait_used(ring)
     here = bench.device.doorbell_data(TX) >> 16
-    for wrong in (here - 1, here - 3, here + 1, here + 100, here ^ 0x8000, 0, 0x7FFF, 0xFFFF):
+    for wrong in (here - 1, here - 3, here + 1, here + 100, here ^ 0x8000):
         bench.device.bell(TX, TX | (wrong & 0xFFFF) << 16)
         never_used(bench, ring, f"told of {wrong & 0xFFFF:#x}, the device used what was not made available")
         _still_works(bench, f"a doorbell that tells of {wrong & 0xFFFF:#x} at {here:#x}")

@@ -127,9 +127,13 @@ def table(bench: Bench, chain: Sequence[Buf], *, packed: bool, id: int = 0) -> G
 
 
 class Carousel:
-    """One buffer in every slot of a split ring: its indices go round as fast as the device does."""
+    """One buffer in every slot of a split ring: its indices go round as fast as the device does.
 
-    def __init__(self, bench: Bench, ring: SplitRing, buf: Buf) -> None:
+    What it sends is lost at the other end, which is left clean; long frames, so that wires do not keep many.
+    """
+
+    def __init__(self, bench: Bench, ring: SplitRing, frame: bytes) -> None:
+        buf = buffer(bench, frame)
         self.bench, self.ring = bench, ring
         for slot in range(ring.size):
             ring.put_desc(slot, SplitDesc(addr=buf.gpa, len=buf.length, flags=0, next=0))
@@ -149,6 +153,11 @@ class Carousel:
         """Go on until both indices are ``index``."""
         while distance := index - self.ring.avail_idx & 0xFFFF:
             self.turn(min(distance, self.ring.size))
+
+    def stop(self) -> None:
+        """Have the peer forget all that."""
+        if self.bench.wire_peer is not None:
+            self.bench.wire_peer.drain(0.005)
 
 
 def lap_to(bench: Bench, ring: PackedRing, slot: int) -> None:
