@@ -93,6 +93,7 @@ struct vdp_net {
 
 extern const struct vdp_net vdp_net_split, vdp_net_packed;
 extern const struct vdp_net vdp_net_split_headers, vdp_net_packed_headers;
+extern const struct vdp_net vdp_net_split_mutant, vdp_net_packed_mutant;
 
 /* What the frame's header says; NULL: nothing, it is a plain frame. */
 static inline const struct vdp_net_hdr *vdp_frame_header(

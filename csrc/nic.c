@@ -46,6 +46,7 @@ static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
 	if (nic->conf.pages)
 		*vdp_nic_page(nic, i) = VDP_PAGE_QUIET;
 	ring->index = i;
+	ring->mutant = nic->conf.mutant;
 	ring->error = &nic->error;
 	ring->flags = i % 2 ? 0 : VDP_DESC_WRITE;
 	ring->perm = i % 2 ? VDP_DMA_READ : VDP_DMA_WRITE;
@@ -76,7 +77,9 @@ static void nic_choose_loops(struct vdp_nic *nic)
 		guest |= nic->guest_offloads & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
 		headers |= (nic->features & (nic_offloads[i].host | nic_offloads[i].guest)) != 0;
 	}
-	if (headers)
+	if (nic->conf.mutant)
+		nic->net = packed ? &vdp_net_packed_mutant : &vdp_net_split_mutant;
+	else if (headers)
 		nic->net = packed ? &vdp_net_packed_headers : &vdp_net_split_headers;
 	else
 		nic->net = packed ? &vdp_net_packed : &vdp_net_split;

@@ -15,6 +15,7 @@
 #include "capture.h"
 #include "dma.h"
 #include "filter.h"
+#include "mutant.h"
 #include "rss.h"
 #include "worker.h"
 
@@ -64,6 +65,7 @@ struct vdp_nic_conf {
 	 */
 	void *pages;
 	uint32_t page_stride, pair_stride;
+	uint32_t mutant; /* enum vdp_mutant: which rule it breaks, or 0 */
 };
 
 struct vdp_queue_conf {

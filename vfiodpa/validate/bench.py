@@ -67,6 +67,7 @@ class Bench:
     packed: bool = False  # which layout ``start`` takes where the check does not say
     deadline: float = 0.0  # monotonic
     notes: list[str] = field(default_factory=list)
+    mark: bytes = field(default_factory=lambda: os.urandom(4))  # of its frames: wires keep those of others a while
     device: Device = field(init=False)
     _irqs: dict[int, Interrupt] = field(default_factory=dict)
 

@@ -103,6 +103,21 @@ class Device:
         common.queue_enable = 1
         self.rings[queue] = ring
 
+    def reset_queue(self, queue: int, timeout: float = RESET_S) -> None:
+        """RING_RESET: write 1 and wait until it is done (2.6.1, 4.1.4.3.1). Raises ``DeviceTimeout``.
+
+        The ring stays in ``rings``: it is the check's to use it, or not.
+        """
+        common = self.common
+        common.queue_select = queue
+        common.queue_reset = 1
+        end = time.monotonic() + timeout
+        while common.queue_reset or common.queue_enable:
+            if time.monotonic() > end:
+                what = f"queue_reset is {common.queue_reset}, queue_enable {common.queue_enable}"
+                raise DeviceTimeout(f"queue {queue}: {what} {timeout:g} s after a reset", device=self.function.name)
+            time.sleep(0.0002)
+
     def go(self) -> None:
         """DRIVER_OK (step 8)."""
         self.common.device_status = S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK | S.DRIVER_OK
@@ -126,11 +141,11 @@ class Device:
         notify = self.transport.notify
         window = SubWindow(self.function.bar(notify.bar), notify.offset, notify.length)
         if Feature.NOTIFICATION_DATA in self.features:
-            window.write(offset, 32, self._data(queue) if value is None else value)
+            window.write(offset, 32, self.doorbell_data(queue) if value is None else value)
         else:
             window.write(offset, 16, queue if value is None else value)
 
-    def _data(self, queue: int) -> int:
+    def doorbell_data(self, queue: int) -> int:
         """NOTIFICATION_DATA: where the ring ends now (2.9)."""
         ring = self.rings[queue]
         next_at = getattr(ring, "avail_idx", None)
