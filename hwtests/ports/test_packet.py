@@ -94,6 +94,31 @@ def test_an_interface_that_goes_down_takes_the_link_along(nic: Nic, listen: Call
     assert wait_link(nic, True)
 
 
+def test_a_frame_that_is_sent_shows_that_the_interface_is_up_again(nic: Nic) -> None:
+    ip("link set near down")
+    assert wait_link(nic, False)
+    ip("link set near up")
+    send(nic, frame(1))
+    assert wait_link(nic, True)
+
+
+def test_frames_from_before_do_not_show_that_the_interface_is_up(
+    nic: Nic, listen: Callable[[str], socket.socket]
+) -> None:
+    host = listen("far")
+    for fill in range(3):  # the guest has no buffers yet
+        host.send(frame(fill))
+    ip("link set near down")
+    assert wait_link(nic, False)
+    rx = offer(nic, 4)
+    assert [received(rx, at) for at in range(3)] == [frame(fill) for fill in range(3)]
+    assert not wait_link(nic, True, 0.1)
+    ip("link set near up")
+    host.send(frame(3))
+    assert received(rx, 3) == frame(3)
+    assert wait_link(nic, True)
+
+
 def test_flows_are_spread_over_the_pairs(
     make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]
 ) -> None:
