@@ -84,6 +84,18 @@ def test_frames_longer_than_a_slot(make_nic: Callable[[str], Nic], listen: Calla
     assert b"".join(parts)[12 : 12 + 5000] == frame(9, 5000)
 
 
+def test_frames_beyond_the_mtu_are_not_for_the_guest(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]
+) -> None:
+    nic = make_nic("soft:packet=near,mtu=900")
+    nic.bring_up()
+    rx, host = offer(nic, 2), listen("far")
+    host.send(frame(1, 915))
+    host.send(frame(2, 914))
+    assert received(rx) == frame(2, 914)
+    assert nic.f.queue_stats(0)["too_long"] == 1
+
+
 def test_an_interface_that_goes_down_takes_the_link_along(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
     offer(nic, 4)
     ip("link set near down")
