@@ -184,6 +184,7 @@ bool vdp_port_finish(const struct vdp_nic *nic, struct vdp_frame *frame)
 		return true;
 	if (!vdp_net_hdr_check(&frame->header, frame->length, UINT32_MAX))
 		return false;
+	vdp_net_hdr_measure(&frame->header, frame->data, frame->length);
 	if (nic->net->headers)
 		return true; /* vdp_receive knows what the driver takes */
 	if (frame->header.gso_type)

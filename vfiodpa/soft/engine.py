@@ -212,6 +212,12 @@ class Engine:
             for nic in nics:
                 lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64)
 
+    def set_mtu(self, mtu: int) -> None:
+        """Drop longer frames from the wire; 0: none."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_mtu(nic, mtu)
+
     def set_log(self, base: int, end: int) -> None:
         """Log the pages that are written to in a bitmap at these I/O addresses; ``end`` 0: no longer."""
         with self.paused() as nics:

@@ -10,6 +10,7 @@ from ...spec.features import Feature
 from ...spec.virtio_net import (
     CoalescingCommand,
     CtrlClass,
+    GuestOffloadsCommand,
     MacCommand,
     MqCommand,
     NetStatus,
@@ -249,6 +250,8 @@ C = CoalescingCommand
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("U-7", "an unknown class of commands is acknowledged",
            patch=_only_say_so(lambda command: command[:1] > bytes([CtrlClass.STATS]))),
+    Mutant("U-8", "offloads are acknowledged and not changed",
+           patch=_only_say_so(lambda command: _is(command, CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET))),
     Mutant("U-9", "VQ_PAIRS_SET 0 is acknowledged",
            patch=_only_say_so(lambda command: command == bytes([CtrlClass.MQ, MqCommand.VQ_PAIRS_SET, 0, 0]))),
     Mutant("X-8", "RSS_CONFIG is refused with HASH_REPORT", patch=_commands(_with_hash)),
