@@ -271,6 +271,7 @@ void vdp_nic_reset(struct vdp_nic *nic)
 		vdp_nic_set_call(nic, i, -1);
 	}
 	vdp_nic_set_config_call(nic, -1);
+	vdp_nic_take_unheard(nic);
 	vdp_nic_set_features(nic, 0);
 	vdp_nic_set_mtu(nic, 0);
 	nic->filter = (struct vdp_filter){0};

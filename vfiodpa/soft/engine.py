@@ -286,6 +286,10 @@ class Engine:
             self._calls.update(changed)
             self._config_call = config
 
+    def take_unheard(self) -> bool:
+        """Was a notification wanted that had no eventfd, since this was asked last?"""
+        return sum(bool(lib.vdp_nic_take_unheard(nic)) for nic in self._opened) > 0  # asks every lane
+
     def kick(self, queue: int) -> None:
         """Ring the queue's doorbell."""
         check(lib.vdp_nic_kick(*self._lane(queue)), f"doorbell of queue {queue}", device=self.name)

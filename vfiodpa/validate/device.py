@@ -20,13 +20,22 @@ from ..registers import SubWindow
 from ..spec.features import Feature
 from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_net import NetConfig
-from ..spec.virtio_pci import NO_VECTOR, DeviceStatus
+from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 from .rings import Ring
 from .verdict import Refused
 
 S = DeviceStatus
 WORDS = 4  # of 32 feature bits
 RESET_S = 5.0
+
+
+def read_features(common: CommonCfg) -> Feature:
+    """All offered bits (4.1.4.3)."""
+    words = 0
+    for word in range(WORDS):
+        common.device_feature_select = word
+        words |= common.device_feature << 32 * word
+    return Feature(words)
 
 
 class Device:
@@ -69,11 +78,7 @@ class Device:
     @property
     def offered(self) -> Feature:
         """All bits that the device offers."""
-        words = 0
-        for word in range(WORDS):
-            self.common.device_feature_select = word
-            words |= self.common.device_feature << 32 * word
-        return Feature(words)
+        return read_features(self.common)
 
     def accept(self, features: int) -> bool:
         """Write a feature set and FEATURES_OK; did the device keep it (steps 4 to 6)?"""
