@@ -75,16 +75,17 @@ class Names:
         return None
 
     def _where(self, bar: int, offset: int) -> str:
-        place = self._place(f"bar{bar}", offset)
+        place = self.place(f"bar{bar}", offset)
         return f"{place.name}+{offset - place.base:#x}" if place else f"bar{bar}+{offset:#x}"
 
-    def _place(self, space: str, offset: int) -> Place | None:
+    def place(self, space: str, offset: int) -> Place | None:
+        """What lies there."""
         return next((place for place in self._places if place.holds(space, offset)), None)
 
     def _access(self, record: Access) -> tuple[str, str]:
         """Name and value."""
         plain = f"{record.value:#0{2 + record.width // 4}x}"
-        place = self._place(record.space, record.offset)
+        place = self.place(record.space, record.offset)
         if place is None:
             return f"{record.space}+{record.offset:#x}", plain
         offset = record.offset - place.base
