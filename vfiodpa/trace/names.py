@@ -158,7 +158,7 @@ def _part(register: AnyRegister, offset: int, width: int) -> str:
 def _meaning(register: AnyRegister, value: int) -> str:
     kind = None if isinstance(register, RegisterArray) else register.kind
     if isinstance(kind, type) and issubclass(kind, IntFlag):
-        return "|".join(flag.name or "" for flag in kind if flag & value) or ("none" if not value else "")
+        return " ".join(flag.name or "" for flag in kind if flag & value) or ("none" if not value else "")
     if isinstance(kind, type) and issubclass(kind, Enum):
         return next((one.name for one in kind if one.value == value), "")
     return ""
