@@ -32,7 +32,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """``vfiodpa validate``."""
     checks = select(
-        of_profile(all_checks().values(), arguments.profile), clauses=arguments.clause, blocks=arguments.group
+        of_profile(all_checks().values(), arguments.profile), clauses=arguments.clause, groups=arguments.group
     )
     if arguments.list:
         return _list(checks)
