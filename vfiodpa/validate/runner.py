@@ -20,6 +20,7 @@ from .bench import Bench, drop_memory, make_memory
 from .check import Check
 from .decode import Decoder
 from .dump import dump_ring
+from .hooks import NO_HOOKS, Hooks, no_hook
 from .identity import describe, environment
 from .results import Outcome, Run
 from .trace import Tail, TracedFunction
@@ -34,12 +35,20 @@ PROBES = 5  # frames that tell how fast the device answers
 class Runner:
     """``function`` and ``wire`` stay their opener's. ``packed``: the layout where a check does not say."""
 
-    def __init__(self, function: PciFunction, wire: Wire | None = None, *, packed: bool = False) -> None:
+    def __init__(
+        self,
+        function: PciFunction,
+        wire: Wire | None = None,
+        *,
+        packed: bool = False,
+        hooks: Hooks = NO_HOOKS,
+    ) -> None:
         self._tail = Tail()
         self._decoder = Decoder.of(function)
         self.function = TracedFunction(function, self._tail)
         self.wire = wire
         self.packed = packed
+        self.hooks = hooks
         self.latency = 0.0
         self.memory, self._read_only, self._write_only = make_memory(function)
 
@@ -111,6 +120,7 @@ class Runner:
             latency=self.latency,
             packed=self.packed,
             deadline=deadline,
+            hooks=self.hooks,
         )
 
     def _judge(self, check: Check, bench: Bench) -> tuple[Verdict, str]:
@@ -120,6 +130,8 @@ class Runner:
             bench.needs(*Feature(check.features))
             if check.wire and self.wire is None:
                 return Verdict.SKIP, "nobody is at the other end of the wire (--wire)"
+            if check.hook and not self.hooks.has(check.hook):
+                return Verdict.SKIP, no_hook(check.hook)
             check.run(bench)
         except NotApplicable as finding:
             return Verdict.SKIP, str(finding)
