@@ -224,8 +224,11 @@ class SoftFunction(PciFunction):
             if fault:
                 return f"fault={fault.value}"
             error = explain(self.device.error(), self._dma.last_fault())
-            trouble = self._carrier.trouble() if self._carrier else ""
-            return error or self.device.failed or self.device.state.refusal or trouble
+            return error or self.device.failed or self.device.state.refusal or self.wire_trouble()
+
+    def wire_trouble(self) -> str:
+        """What keeps the wire from carrying frames; nothing: it does, and the driver was told so."""
+        return self._carrier.trouble() if self._carrier else ""
 
     def close(self) -> None:
         if self._carrier:

@@ -6,11 +6,14 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from ..errors import StateError
 from ..pci.function import PciFunction
+from ..soft.function import SoftFunction
 from ..vdpa.devices import DEFAULT, Access, open_function
 from .wire import Wire
-from .wires import SoftWire
+from .wires import SoftWire, wait_for_link
 
+PAIRS = 2  # of a software NIC of which nothing is said: steering needs somewhere to steer to
 PORTS = ("port=", "tap=", "packet=", "pcap=", "link=")
 
 
@@ -36,6 +39,8 @@ def open_target(device: str, access: Access = DEFAULT) -> Target:
         if device.partition(":")[0] == "soft":
             kind, _, rest = device.partition(":")
             keys = [key for key in rest.split(",") if key]
+            if not any(key.startswith("queues=") for key in keys):
+                keys.append(f"queues={PAIRS}")
             if not any(key.startswith(PORTS) for key in keys):
                 link = f"validate-{os.getpid()}-{id(stack):x}"
                 keys.append(f"link={link}")
@@ -43,5 +48,18 @@ def open_target(device: str, access: Access = DEFAULT) -> Target:
                 keys.append("strict=off")
             device = f"{kind}:{','.join(keys)}"
         function = stack.enter_context(open_function(device, access=access))
-        wire = stack.enter_context(SoftWire.on(link)) if link else None
+        wire = stack.enter_context(_other_end(function, link)) if link else None
         return Target(function, wire, stack.pop_all())
+
+
+def _other_end(function: PciFunction, link: str) -> SoftWire:
+    """A peer on a software NIC's link, when each end knows of the other."""
+    if not isinstance(function, SoftFunction):
+        raise StateError(f"it has no link {link}", device=function.name)
+    wire = SoftWire.on(link, function.options.queues)
+    try:
+        wait_for_link(function)
+    except BaseException:
+        wire.close()
+        raise
+    return wire

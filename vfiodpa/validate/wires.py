@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from ..errors import DeviceError
-from ..pci.function import PciFunction
 from ..soft.function import SoftFunction
 from ..spec.features import Feature, closed
 from ..spec.virtio_net import GsoType, NetHdr
-from .bench import RX, TX, drop_memory, make_memory
+from .bench import TX, drop_memory, make_memory
 from .device import Device
 from .rings import Buf, SplitRing
 from .wire import Heard, Wire
@@ -26,6 +25,7 @@ OFFLOADS = (
     | Feature.NET_HOST_TSO6
     | Feature.NET_HOST_ECN
     | Feature.NET_HOST_USO
+    | Feature.NET_HOST_UFO
 )
 BUFFER = 66_000  # the longest frame and its header
 BUFFERS = 32
@@ -37,7 +37,7 @@ class SoftWire(Wire):
 
     carries_offloads = True
 
-    def __init__(self, function: PciFunction) -> None:
+    def __init__(self, function: SoftFunction) -> None:
         self.function = function
         self.name = f"{function.name} (software NIC on the same link)"
         self.memory, _, _ = make_memory(function)
@@ -50,23 +50,36 @@ class SoftWire(Wire):
             raise
 
     @classmethod
-    def on(cls, link: str) -> SoftWire:
-        """The other end of ``soft:link=NAME``."""
-        return cls(SoftFunction(f"soft:link={link}"))
+    def on(cls, link: str, pairs: int = 1) -> SoftWire:
+        """The other end of ``soft:link=NAME,queues=PAIRS``. Raises ``DeviceError`` when nobody is there."""
+        wire = cls(SoftFunction(f"soft:link={link},queues={pairs}"))
+        try:
+            wait_for_link(wire.function)
+        except BaseException:
+            wire.close()
+            raise
+        return wire
 
     def _start(self) -> None:
         wanted = int(OFFLOADS | Feature.VERSION_1 | Feature.ACCESS_PLATFORM) & int(self.device.offered)
         self.device.negotiate(closed(wanted))
-        self._rx, self._tx = (SplitRing(self.memory, queue, 256) for queue in (RX, TX))
-        self.device.enable(RX, self._rx)
+        pairs = self.function.options.queues
+        self._tx = SplitRing(self.memory, TX, 256)
         self.device.enable(TX, self._tx)
-        self._slots = {}
-        for _ in range(BUFFERS):
-            gpa = self.memory.alloc(BUFFER, 64)
-            self._slots[self._rx.offer([Buf(gpa, BUFFER, writable=True)])] = gpa
+        # What the other end sends on a pair comes in on the same one: all are listened to.
+        self._rx = [SplitRing(self.memory, 2 * pair, 256) for pair in range(pairs)]
+        self._slots: dict[tuple[int, int], int] = {}
+        for ring in self._rx:
+            self.device.enable(ring.index, ring)
+            for _ in range(BUFFERS // pairs):
+                self._offer(ring, self.memory.alloc(BUFFER, 64))
         self._out = self.memory.alloc(BUFFER, 64)
         self.device.go()
-        self.device.bell(RX)
+        for ring in self._rx:
+            self.device.bell(ring.index)
+
+    def _offer(self, ring: SplitRing, gpa: int) -> None:
+        self._slots[ring.index, ring.offer([Buf(gpa, BUFFER, writable=True)])] = gpa
 
     def send(self, frame: bytes, header: NetHdr | None = None) -> None:
         data = (header or NetHdr(gso_type=GsoType.NONE)).pack() + frame
@@ -81,20 +94,20 @@ class SoftWire(Wire):
     def receive(self, timeout: float = 1.0) -> Heard | None:
         end = time.monotonic() + timeout
         while True:
-            now = self._rx.used_idx
-            if now != self._rx.seen:
-                return self._take()
+            for ring in self._rx:
+                if ring.used_idx != ring.seen:
+                    return self._take(ring)
             if time.monotonic() >= end:
                 return None
             time.sleep(0.0002)
 
-    def _take(self) -> Heard:
-        one = self._rx.used_elem(self._rx.seen)
-        self._rx.seen = self._rx.seen + 1 & 0xFFFF
-        gpa = self._slots.pop(one.id)
+    def _take(self, ring: SplitRing) -> Heard:
+        one = ring.used_elem(ring.seen)
+        ring.seen = ring.seen + 1 & 0xFFFF
+        gpa = self._slots.pop((ring.index, one.id))
         raw = self.memory.read(gpa, one.length)
-        self._slots[self._rx.offer([Buf(gpa, BUFFER, writable=True)])] = gpa
-        self.device.bell(RX)
+        self._offer(ring, gpa)
+        self.device.bell(ring.index)
         return Heard(raw[NetHdr.size :], NetHdr.unpack(raw[: NetHdr.size]))
 
     def set_link(self, up: bool) -> None:
@@ -112,3 +125,12 @@ class SoftWire(Wire):
         self.device.reset()
         drop_memory(self.function, self.memory)
         self.function.close()
+
+
+def wait_for_link(function: SoftFunction, timeout: float = ANSWER_S) -> None:
+    """Until somebody is at the other end: what is sent before is lost. Raises ``DeviceError``."""
+    end = time.monotonic() + timeout
+    while trouble := function.wire_trouble():
+        if time.monotonic() > end:
+            raise DeviceError(trouble, device=function.name)
+        time.sleep(0.001)
