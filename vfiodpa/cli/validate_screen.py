@@ -128,7 +128,10 @@ def _verdict(outcome: Outcome) -> tuple[str, str]:
 
 def _last_line(run: Run) -> Text:
     """``PASSED  143 pass, 17 skip in 12.3 s``."""
-    words = [("PASSED", "bold green") if run.passed else ("FAILED", STYLES[Verdict.FAIL]), "  "]
+    words: list[str | tuple[str, str]] = [
+        ("PASSED", "bold green") if run.passed else ("FAILED", STYLES[Verdict.FAIL]),
+        "  ",
+    ]
     for at, (verdict, count) in enumerate((one, run.counts[one.value]) for one in Verdict if run.counts[one.value]):
         words += [", " if at else "", (f"{count} {verdict.value}", STYLES[verdict])]
     return Text.assemble(*words, f" in {run.seconds:.1f} s")

@@ -36,7 +36,7 @@ class Runner:
 
     def __init__(self, function: PciFunction, wire: Wire | None = None, *, packed: bool = False) -> None:
         self._tail = Tail()
-        self._decoder = Decoder.of(function)
+        self._decoder = Decoder(function)
         self.function = TracedFunction(function, self._tail)
         self.wire = wire
         self.packed = packed
