@@ -14,7 +14,7 @@ KEEP = 100
 
 @dataclass(slots=True)
 class Tail:
-    """A sink that keeps the last ``KEEP`` accesses; a poll counts as one, so that it does not push out what led to it."""
+    """A sink that keeps the last ``KEEP`` accesses; a poll counts as one, so that it pushes nothing out."""
 
     kept: deque[Counted] = field(default_factory=lambda: deque(maxlen=KEEP))
 

@@ -48,8 +48,8 @@ class Check:
 
     @property
     def title(self) -> str:
-        """The first line of the check's docstring."""
-        return (inspect.getdoc(self.run) or self.clause.text).partition("\n")[0]
+        """The first line of the check's docstring, as plain text."""
+        return (inspect.getdoc(self.run) or self.clause.text).partition("\n")[0].replace("``", "")
 
     @property
     def where(self) -> str:
