@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from ..errors import DeviceGone, DriverBreach, Unsupported, VfiodpaError
+from ..errors import DeviceGone, DriverBreach, Unsupported, UsageError, VfiodpaError
 from ..pci.function import PciFunction
 from ..spec.clauses import Clause
 from ..spec.features import Feature
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 PROBES = 5  # frames that tell how fast the device answers
 GRACE_S = 2.0  # beyond a check's deadline, before it is cut short in whatever it does
 RECOVERY_S = 30.0
+WHO = ("vendor_id", "device_id", "subsystem_vendor_id", "subsystem_id")  # must not change when a run is resumed
 
 
 class Runner:
@@ -109,8 +110,7 @@ class Runner:
         )
         earlier, run.ended = run.seconds, ""
         known = {outcome.clause for outcome in run.outcomes}
-        if not run.device:
-            run.ended = self._describe(run)
+        run.ended = self._describe(run)
         for check in checks:
             if not run.ended:
                 run.ended = self._in_the_way()
@@ -127,15 +127,20 @@ class Runner:
 
     def _describe(self, run: Run) -> str:
         """Fill in who is tested; returns what is in the way, or nothing."""
-        run.device = {"name": self.function.name}
+        run.device = run.device or {"name": self.function.name}
         try:
             with self.signals.within(RECOVERY_S, "asking the device who it is"):
                 self._mark("identity")
-                run.device = describe(self.function)
+                device = describe(self.function)
         except Stopped as stopped:
             return str(stopped)
         except (VfiodpaError, Finding) as error:
             return f"before the first check: {error}"
+        other = [key for key in WHO if key in run.device and run.device[key] != device[key]]
+        if other:
+            key = other[0]
+            raise UsageError("the run is of another device", cause=f"{key} {run.device[key]}, not {device[key]}")
+        run.device = device
         return ""
 
     def _in_the_way(self) -> str:
