@@ -22,7 +22,7 @@ from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 from .rings import Ring
-from .verdict import Refused
+from .verdict import NotApplicable, Refused
 
 S = DeviceStatus
 WORDS = 4  # of 32 feature bits
@@ -41,9 +41,16 @@ def read_features(common: CommonCfg) -> Feature:
 class Device:
     """Registers and steps. ``look`` is called on every wait: it raises when the check is overdue."""
 
-    def __init__(self, function: PciFunction, look: Callable[[str], None] = lambda _what: None) -> None:
+    def __init__(
+        self,
+        function: PciFunction,
+        look: Callable[[str], None] = lambda _what: None,
+        *,
+        registers_only: bool = False,
+    ) -> None:
         self.function = function
         self._look = look
+        self._registers_only = registers_only
         ConfigHeader(function.config).command = Command.MEMORY | Command.BUS_MASTER | Command.INTX_DISABLE
         self.transport = Transport.find(function)
         self.common = self.transport.common
@@ -141,6 +148,8 @@ class Device:
 
     def bell(self, queue: int, value: int | None = None) -> None:
         """Ring a doorbell (4.1.5.2). ``value``: instead of what the features ask for."""
+        if self._registers_only:
+            raise NotApplicable("it rings a doorbell, and a recording answers reads of registers only")
         self.common.queue_select = queue
         offset = self.common.queue_notify_off * self.transport.notify_multiplier
         notify = self.transport.notify
