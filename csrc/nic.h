@@ -15,6 +15,7 @@
 #include "capture.h"
 #include "dma.h"
 #include "filter.h"
+#include "mutant.h"
 #include "rss.h"
 #include "worker.h"
 
@@ -64,6 +65,7 @@ struct vdp_nic_conf {
 	 */
 	void *pages;
 	uint32_t page_stride, pair_stride;
+	uint32_t mutant; /* enum vdp_mutant: which rule it breaks, or 0 */
 };
 
 struct vdp_queue_conf {
@@ -84,8 +86,9 @@ struct vdp_queue_stats {
 	uint64_t page_kicks;  /* wake-ups by a store to the doorbell page; several stores may be one */
 	uint64_t bad_headers; /* frames from the driver dropped for their virtio header (5.1.6.2) */
 	uint64_t filtered;    /* frames from the wire that the driver's filters stopped */
-	uint64_t mended; /* frames whose checksum or segments we made, because the driver does not take the
-			    offload */
+	uint64_t mended;   /* frames whose checksum or segments we made, because the driver does not take the
+			      offload */
+	uint64_t too_long; /* frames from the wire that no MTU of the driver's allows (5.1.4.1) */
 };
 
 enum vdp_nic_error_code {
@@ -136,6 +139,12 @@ void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter);
 void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss);
 /* NET_GUEST_* bits that the driver takes from now on. Ref: 5.1.6.5.8 */
 void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features);
+
+/*
+ * [paused] Drop frames from the wire beyond this MTU, 0: whatever their length. A reset takes it away.
+ * Ref: 5.1.4.1
+ */
+void vdp_nic_set_mtu(struct vdp_nic *nic, uint32_t mtu);
 
 /*
  * [paused] Log the pages that packets are written to: bit n of the bitmap in [base, end) is page n of 4 KiB

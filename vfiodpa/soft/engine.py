@@ -19,6 +19,7 @@ from ..pci.function import SharedPage
 from ..spec.features import Feature
 from .doorbell_pages import PAGE, make_doorbell_pages
 from .irq import NONE
+from .mutants import mutant_of
 from .options import Port, SoftOptions
 from .state import Queue
 from .stats import QueueStats, WorkerStats, as_dict
@@ -100,6 +101,7 @@ class Engine:
         if self._pages:
             conf.pages = ffi.cast("void *", self._pages.address + number * 2 * PAGE)
             conf.page_stride, conf.pair_stride = PAGE, 2 * PAGE * self._count
+        conf.mutant = mutant_of(options.mutant).native if options.mutant else 0
         box = ffi.new("struct vdp_nic **")
         check(lib.vdp_nic_init(box, conf), f"cannot start a worker{on_cpu(conf.cpu)}", device=self.name)
         return box[0]
@@ -209,6 +211,12 @@ class Engine:
         with self.paused() as nics:
             for nic in nics:
                 lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Drop longer frames from the wire; 0: none."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_mtu(nic, mtu)
 
     def set_log(self, base: int, end: int) -> None:
         """Log the pages that are written to in a bitmap at these I/O addresses; ``end`` 0: no longer."""

@@ -29,6 +29,7 @@ from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
 from .faults import Fault
+from .flood import Flood
 from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
 from .options import Port, SoftOptions, parse_options
@@ -108,6 +109,7 @@ class SoftFunction(PciFunction):
         self._release_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._engine: Engine | None = None
         self._carrier: Carrier | None = None
+        self._flood: Flood | None = None
         try:
             self._engine = Engine(self.name, self.options, self.lock, pool)
             self._dma.attach(self._engine)
@@ -234,6 +236,7 @@ class SoftFunction(PciFunction):
         return self._carrier.trouble() if self._carrier else ""
 
     def close(self) -> None:
+        self._stop_flood()
         if self._carrier:
             self._carrier.close()  # outside the lock, which its threads take
         with self.lock:
@@ -324,6 +327,15 @@ class SoftFunction(PciFunction):
         with self.lock:
             self._check_usable()
             self.device.faulty.fault = fault
+        self._stop_flood()
+        if fault is Fault.IRQ_FLOOD:
+            self._flood = Flood(self._irqs, self.lock, self.name)
+
+    def _stop_flood(self) -> None:
+        """Outside the lock, which its thread takes."""
+        flood, self._flood = self._flood, None
+        if flood:
+            flood.close()
 
     def request_release(self) -> None:
         """Somebody wants the function back: ``release_event`` is signalled."""

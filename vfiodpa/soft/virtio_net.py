@@ -147,6 +147,7 @@ class VirtioNet:
     def negotiated(self, features: Feature) -> None:
         self.engine.set_features(features)
         self.settings.features = features
+        self._limit_frames()
         if features & (Feature.NET_MQ | Feature.NET_RSS):
             self.engine.set_active_pairs(1)  # until the driver asks for more (5.1.6.5.6)
         if features & Feature.NET_CTRL_VLAN:
@@ -236,6 +237,7 @@ class VirtioNet:
     def set_mtu(self, mtu: int) -> None:
         """Another MTU; a configuration change."""
         self.net.change(mtu=mtu)
+        self._limit_frames()
         self.notify_config()
 
     def fail(self, why: str) -> None:
@@ -271,6 +273,11 @@ class VirtioNet:
             self.control.disable()
         if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
             self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
+
+    def _limit_frames(self) -> None:
+        """A driver that takes the MTU gets no frames beyond it (5.1.4.1)."""
+        if self.settings.features & Feature.NET_MTU:
+            self.engine.set_mtu(self.net.mtu)
 
     def _call(self, vector: int) -> None:
         """Notify the driver of used buffers: by a vector or, without MSI-X, in the ISR (4.1.4.5.1)."""

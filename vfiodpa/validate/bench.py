@@ -16,7 +16,7 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import DeviceGone, VfiodpaError
 from ..guest.memory import GuestMemory, GuestRegion
@@ -26,6 +26,7 @@ from ..spec.features import Feature, closed
 from ..spec.virtio_pci import NO_VECTOR
 from .device import Device
 from .dump import dump_memory
+from .hooks import NO_HOOKS, Hooks, no_hook
 from .rings import Buf, PackedRing, Ring, SplitRing, UsedBuf, make_ring
 from .verdict import Deviation, NotApplicable, Overdue, Suspicion
 from .wire import Wire
@@ -69,6 +70,9 @@ class Bench:
     packed: bool = False  # which layout ``start`` takes where the check does not say
     deadline: float = 0.0  # monotonic
     notes: list[str] = field(default_factory=list)
+    mark: bytes = field(default_factory=lambda: os.urandom(4))  # of its frames: wires keep those of others a while
+    hooks: Hooks = NO_HOOKS
+    registers_only: bool = False  # a recording: nothing answers a doorbell
     _device: Device | None = None
     _irqs: dict[int, Interrupt] = field(default_factory=dict)
 
@@ -80,7 +84,7 @@ class Bench:
         """
         if self._device is None:
             try:
-                self._device = Device(self.function, self.look)
+                self._device = Device(self.function, self.look, registers_only=self.registers_only)
             except DeviceGone:
                 raise
             except VfiodpaError as error:
@@ -267,6 +271,24 @@ class Bench:
             raise NotApplicable("nobody is at the other end of the wire (--wire)")
         return self.wire_peer
 
+    # Events from outside; a check that wants one says so with ``hook=``
+
+    def set_link(self, up: bool) -> None:
+        """Carrier on or off."""
+        (self.hooks.link or _nobody("link"))(up)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Give the device another MTU, from outside."""
+        (self.hooks.mtu or _nobody("mtu"))(mtu)
+
+    def ask_to_announce(self) -> None:
+        """Have the device ask its driver for gratuitous packets."""
+        (self.hooks.announce or _nobody("announce"))()
+
+    def make_it_fail(self) -> None:
+        """Have the device fail (NEEDS_RESET)."""
+        (self.hooks.fault or _nobody("fault"))()
+
     def close(self) -> None:
         """Give back what the check took. The device is reset by whoever runs checks, before this."""
         self._drop_interrupts()
@@ -278,6 +300,10 @@ class Bench:
             self.function.set_irq(interrupt.vector, None)
             os.close(interrupt.fd)
         self._irqs.clear()
+
+
+def _nobody(event: str) -> NoReturn:
+    raise NotApplicable(no_hook(event))
 
 
 def make_memory(function: PciFunction) -> tuple[GuestMemory, GuestRegion, GuestRegion]:

@@ -18,7 +18,7 @@ from ..spec.features import Feature, names
 from ..spec.pci import CONFIG_SIZE, CapId, ConfigHeader
 from ..spec.virtio_net import SPEED_UNKNOWN
 from ..spec.virtio_pci import CfgType, VirtioPciCap
-from .decode import BLOCKS
+from ..trace.places import BLOCKS
 from .device import Device
 from .wire import Wire
 

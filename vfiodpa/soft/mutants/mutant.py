@@ -67,3 +67,9 @@ class MutantWindow:
     def _name(self, offset: int) -> str:
         register = self.block.lookup(offset)
         return f"{self.block.__name__}.{register.name}" if register else ""
+
+
+def around(owner: object, name: str, wrapper: Callable[..., object]) -> None:
+    """Replace a method of one object: ``wrapper`` gets the one that was there, and its arguments."""
+    real = getattr(owner, name)
+    setattr(owner, name, lambda *arguments: wrapper(real, *arguments))

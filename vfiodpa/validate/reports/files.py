@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import UsageError, errno_name
 from ..results import Run
@@ -38,28 +40,32 @@ class Wanted:
 
     def write(self, run: Run) -> list[Path]:
         """Write them; returns the paths. Raises ``UsageError``."""
-        written = []
-        for path, text in (
+        return _write_all(
             (self.html, lambda: run_page(run)),
             (self.junit, lambda: junit(run)),
-            (self.json, lambda: json.dumps(run.to_json(), indent=2) + "\n"),
-        ):
-            if path is not None:
-                _write(path, text())
-                written.append(path)
-        return written
+            (self.json, lambda: _json(run.to_json())),
+        )
 
     def write_comparison(self, comparison: Comparison) -> list[Path]:
         """The page and the JSON of two runs; JUnit has no form for that."""
-        written = []
-        for path, text in (
+        return _write_all(
             (self.html, lambda: comparison_page(comparison)),
-            (self.json, lambda: json.dumps(comparison.to_json(), indent=2) + "\n"),
-        ):
-            if path is not None:
-                _write(path, text())
-                written.append(path)
-        return written
+            (self.json, lambda: _json(comparison.to_json())),
+        )
+
+
+def _json(body: dict[str, Any]) -> str:
+    return json.dumps(body, indent=2) + "\n"
+
+
+def _write_all(*wanted: tuple[Path | None, Callable[[], str]]) -> list[Path]:
+    """Make and write those that have a place."""
+    written = []
+    for path, make in wanted:
+        if path is not None:
+            _write(path, make())
+            written.append(path)
+    return written
 
 
 def _make(directory: Path) -> None:

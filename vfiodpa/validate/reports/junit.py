@@ -23,7 +23,7 @@ SKIPPED = (Verdict.SKIP, Verdict.REJECT)
 def junit(run: Run) -> str:
     """The whole run as one document."""
     name = str(run.device.get("name", "device"))
-    root = Xml.Element("testsuites", name=f"vfiodpa validate {name}", **_counts(run.outcomes))
+    root = Xml.Element("testsuites", {"name": f"vfiodpa validate {name}", **_counts(run.outcomes)})
     root.set("time", f"{run.seconds:.3f}")
     for block, outcomes in groupby(run.outcomes, lambda one: CLAUSES[one.clause].block):
         root.append(_suite(run, block, list(outcomes)))
@@ -42,7 +42,7 @@ def _counts(outcomes: Iterable[Outcome]) -> dict[str, str]:
 
 
 def _suite(run: Run, block: str, outcomes: list[Outcome]) -> Xml.Element:
-    suite = Xml.Element("testsuite", name=block, timestamp=run.started[:19], **_counts(outcomes))
+    suite = Xml.Element("testsuite", {"name": block, "timestamp": run.started[:19], **_counts(outcomes)})
     suite.set("time", f"{sum(one.seconds for one in outcomes):.3f}")
     properties = Xml.SubElement(suite, "properties")
     facts = {"section": CLAUSES[outcomes[0].clause].section, "profile": run.profile, "device": run.device["name"]}
