@@ -67,6 +67,8 @@ def open_target(
             if not wire and not any(key.startswith(PORTS) for key in keys):
                 link = f"validate-{os.getpid()}-{id(stack):x}"
                 keys.append(f"link={link}")
+            if not any(key.startswith(("suspend=", "model=")) for key in keys):
+                keys.append("suspend=on")
             if not any(key.startswith("strict=") for key in keys):
                 keys.append("strict=off")
             device = f"{kind}:{','.join(keys)}"
