@@ -7,7 +7,7 @@ from ..spec.pci import MSIX_ENABLE, Command, ConfigHeader, Status
 from ..spec.virtio_pci import NO_VECTOR, CfgType, IsrStatus
 from ..validate.bench import RX, TX, Bench
 from ..validate.check import check
-from ..validate.link import link_down
+from ..validate.link import HOOK_S, link_down
 from ..validate.structures import msix_of, of_type
 from ..validate.verdict import NotApplicable
 
@@ -47,7 +47,7 @@ def there_is_an_isr_status(bench: Bench) -> None:
     bench.must(of_type(bench.function, CfgType.ISR), "there is no ISR capability")
 
 
-@check("P-ISR-2", hook="link", features=Feature.NET_STATUS)
+@check("P-ISR-2", hook="link", features=Feature.NET_STATUS, deadline=HOOK_S)
 def the_configuration_bit_comes_before_its_notification(bench: Bench) -> None:
     """When a configuration change is notified, its ISR bit is set, with MSI-X as well."""
     if not bench.function.vectors:
@@ -100,7 +100,7 @@ def reading_clears_the_isr(bench: Bench) -> None:
     bench.must(again == 0, f"the ISR reads {int(first):#x}, and {again:#x} right after")
 
 
-@check("P-CCN-1", hook="link", features=Feature.NET_STATUS)
+@check("P-CCN-1", hook="link", features=Feature.NET_STATUS, deadline=HOOK_S)
 def a_change_without_a_vector(bench: Bench) -> None:
     """With MSI-X and no vector for it, a configuration change makes no interrupt."""
     if not bench.function.vectors:
