@@ -41,6 +41,8 @@ def open_target(device: str, access: Access = DEFAULT) -> Target:
             keys = [key for key in rest.split(",") if key]
             if not any(key.startswith("queues=") for key in keys):
                 keys.append(f"queues={PAIRS}")
+            if not any(key.startswith(("admin=", "model=ifcvf")) for key in keys):
+                keys.append("admin=on")
             if not any(key.startswith(PORTS) for key in keys):
                 link = f"validate-{os.getpid()}-{id(stack):x}"
                 keys.append(f"link={link}")
