@@ -263,6 +263,9 @@ class Runner:
             return Verdict.SKIP, str(error)
         except VfiodpaError as error:
             return _failed(clause), str(error)
+        except (ValueError, LookupError, ArithmeticError) as error:
+            log.exception("%s: the check stumbled", check.where)
+            return _failed(clause), f"the check stumbled over what the device said: {error!r}"
         return (Verdict.PASS if clause.level.binding or clause.takes.value != "N" else Verdict.INFO), ""
 
     def _recover(self, bench: Bench, *, prove: bool) -> str:
