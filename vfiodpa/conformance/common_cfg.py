@@ -67,7 +67,7 @@ def driver_features_read_back(bench: Bench) -> None:
             bench.must(valid == want[word], f"word {word} reads {seen:#x} after {want[word]:#x} was written")
 
 
-@check("P-COM-6", wire=True, features=Feature.NET_STATUS)
+@check("P-COM-6", hook="link", features=Feature.NET_STATUS)
 def the_generation_follows_changes(bench: Bench) -> None:
     """Once a configuration field has changed and was read, ``config_generation`` is another one."""
     bench.start()

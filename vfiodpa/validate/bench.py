@@ -237,14 +237,18 @@ class Bench:
 
     # Traffic
 
-    def knock(self, what: str, *rings: Ring) -> None:
-        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring."""
-        before = [ring.untouched() for ring in rings]
+    def knock(self, what: str, *rings: Ring, used_only: bool = False) -> None:
+        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring.
+
+        ``used_only``: it may say what doorbells it wants.
+        """
+        view = Ring.used_part if used_only else Ring.whole
+        before = [view(ring, ring.untouched()) for ring in rings]
         for ring in rings:
             ring.publish()
         for ring in rings:
             self.device.bell(ring.index)
-        self.still(lambda: [ring.image() for ring in rings], what, before)
+        self.still(lambda: [view(ring, ring.image()) for ring in rings], what, before)
 
     def send(self, ring: Ring, *chain: Buf) -> int:
         """Make a chain available (a plain frame, if nothing is said) and ring the doorbell; returns its id."""
