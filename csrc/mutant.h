@@ -17,7 +17,7 @@ enum vdp_mutant {
 	VDP_MUTANT_WRITES_TABLE,     /* the length in the head's descriptor */
 	VDP_MUTANT_INDIRECT_WRITE,   /* an indirect descriptor with WRITE is an error */
 	VDP_MUTANT_INDIRECT_BEHIND,  /* or one behind others */
-	VDP_MUTANT_LENGTH_LATE,      /* behind the used index */
+	VDP_MUTANT_LENGTH_LATE,      /* of a frame sent, behind the used index */
 	VDP_MUTANT_HEEDS_USED_EVENT, /* without EVENT_IDX */
 	VDP_MUTANT_IGNORES_FLAGS,
 	VDP_MUTANT_NEVER_NOTIFIES, /* without EVENT_IDX */

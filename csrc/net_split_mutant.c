@@ -49,7 +49,7 @@ static bool mutant_publish(struct vdp_ring *q)
 {
 	uint32_t *length = &q->split.used->ring[(uint16_t)(q->next - 1) & q->mask].length, right;
 
-	if (q->mutant != VDP_MUTANT_LENGTH_LATE || q->published == q->next)
+	if (q->mutant != VDP_MUTANT_LENGTH_LATE || q->flags || q->published == q->next)
 		return vdp_split_publish(q);
 	right = *length;
 	__atomic_store_n(length, ~right, __ATOMIC_RELAXED);
@@ -68,7 +68,7 @@ static bool mutant_wants_call(struct vdp_ring *q)
 
 	switch (q->mutant) {
 	case VDP_MUTANT_HEEDS_USED_EVENT:
-		return q->event_idx ? wanted : vdp_split_crossed(event, q->next, old);
+		return q->event_idx || !wanted ? wanted : vdp_split_crossed(event, q->next, old);
 	case VDP_MUTANT_IGNORES_FLAGS:
 		return wanted || !q->event_idx;
 	case VDP_MUTANT_NEVER_NOTIFIES:

@@ -185,7 +185,12 @@ def packed_chains_are_skipped_whole(bench: Bench) -> None:
         data = bytes(HEADER) + outbound(bench, number)
         chain = pieces(bench, data, (len(data) // count,) * (count - 1))
         slot = ring.next_slot
-        sent = bench.send(ring, *chain)
+        sent = ring.offer(chain, publish=False)
+        skipped = [(at, ring.get_desc(at)) for at in ((slot + more) % ring.size for more in range(1, count))]
+        ring.publish()
+        bench.device.bell(TX)
         used = bench.wait_used(ring)
         bench.must(used[0].id == sent, f"chain of {count} in slot {slot}: used as {used[0].id}, not {sent}")
-        bench.must(ring.used_slot == ring.next_slot, f"chain of {count} in slot {slot}: the next is not in its place")
+        for at, desc in skipped:
+            left = ring.get_desc(at).pack() == desc.pack()
+            bench.must(left, f"chain of {count} in slot {slot}: slot {at}, which is to be skipped, was written")
