@@ -9,6 +9,7 @@ enum vdp_mutant {
 	VDP_MUTANT_READS_WRITABLE,
 	VDP_MUTANT_DATA_LATE,    /* behind the used entry */
 	VDP_MUTANT_OVERRUN,      /* of a receive buffer that is too short */
+	VDP_MUTANT_ONE_BUFFER,   /* a chain of more is an error */
 	VDP_MUTANT_ONE_HEADER,   /* a chain whose first buffer is no more than the header is lost */
 	VDP_MUTANT_SHUFFLED,     /* the last two buffers of a chain */
 	VDP_MUTANT_OUT_OF_ORDER, /* a burst is used backwards */

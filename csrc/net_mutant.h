@@ -106,6 +106,10 @@ static int mutant_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, 
 	rc = mutant_plain.peek_chain(tx, scratch, chain);
 	if (rc != 1)
 		return rc;
+	if (q->mutant == VDP_MUTANT_ONE_BUFFER && chain->pieces > 1) {
+		vdp_ring_fail(q, VDP_NIC_LOOP, chain->id);
+		return -1;
+	}
 	if (q->mutant == VDP_MUTANT_ONE_HEADER && chain->pieces > 1 && scratch->src[1].length == 0) {
 		mutant_plain.done_chain(tx, chain);
 		return VDP_NET_DROPPED;
