@@ -24,6 +24,7 @@ from ..pci.function import PciFunction, Perm
 from ..spec.features import Feature, closed
 from ..spec.virtio_pci import NO_VECTOR
 from .device import Device
+from .dump import dump_memory
 from .rings import Buf, PackedRing, Ring, SplitRing, UsedBuf, make_ring
 from .verdict import Deviation, NotApplicable, Overdue
 from .wire import Wire
@@ -91,6 +92,10 @@ class Bench:
     def note(self, text: str) -> None:
         """Something worth keeping whatever the verdict: it goes into the report."""
         self.notes.append(text)
+
+    def show(self, what: str, gpa: int, length: int) -> None:
+        """Note a hexdump of memory, such as a buffer that the device wrote."""
+        self.note(f"{what}:\n{dump_memory(self.memory, gpa, length)}")
 
     # Time
 
