@@ -95,7 +95,7 @@ static void mutant_notify(struct vdp_ring *q, bool on)
 	if (q->mutant == VDP_MUTANT_USED_FLAGS && !q->event_idx)
 		__atomic_store_n(flags, 2, __ATOMIC_RELAXED);
 	if (q->mutant == VDP_MUTANT_USED_FLAGS_EVENT && q->event_idx)
-		__atomic_store_n(flags, !on, __ATOMIC_RELAXED);
+		__atomic_store_n(flags, VDP_SPLIT_NO_NOTIFY, __ATOMIC_RELAXED);
 }
 
 static void mutant_look(struct vdp_ring *q)

@@ -72,6 +72,5 @@ def the_data_comes_before_the_index(bench: Bench) -> None:
         got = at_once[HEADER:told]
         bench.must(same(got, sent), f"the used index moved before a frame of {len(sent)} bytes was there")
         beyond = max(beyond, len(later[told:].rstrip(bytes([POISON ^ number]))))
-    bench.note(
-        f"up to {beyond} bytes behind the length are written (USD-3)" if beyond else "no more is written (USD-3)"
-    )
+    told_of = f"up to {beyond} bytes" if beyond else "nothing"
+    bench.note(f"{told_of} behind the length is written (USD-3)")

@@ -16,7 +16,7 @@ from ..errors import DeviceGone, DriverBreach, Unsupported, VfiodpaError
 from ..pci.function import PciFunction
 from ..spec.clauses import Clause
 from ..spec.features import Feature
-from .bench import Bench, drop_memory, make_memory
+from .bench import ANSWER_S, Bench, drop_memory, make_memory
 from .check import Check
 from .decode import Decoder
 from .dump import dump_ring
@@ -32,14 +32,20 @@ PROBES = 5  # frames that tell how fast the device answers
 
 
 class Runner:
-    """``function`` and ``wire`` stay their opener's. ``packed``: the layout where a check does not say."""
+    """``function`` and ``wire`` stay their opener's. ``packed``: the layout where a check does not say.
 
-    def __init__(self, function: PciFunction, wire: Wire | None = None, *, packed: bool = False) -> None:
+    ``answer``: seconds after which an answer does not come any more.
+    """
+
+    def __init__(
+        self, function: PciFunction, wire: Wire | None = None, *, packed: bool = False, answer: float = ANSWER_S
+    ) -> None:
         self._tail = Tail()
         self._decoder = Decoder(function)
         self.function = TracedFunction(function, self._tail)
         self.wire = wire
         self.packed = packed
+        self.answer = answer
         self.latency = 0.0
         self.memory, self._read_only, self._write_only = make_memory(function)
 
@@ -109,6 +115,7 @@ class Runner:
             self._write_only,
             self.wire,
             latency=self.latency,
+            answer=self.answer,
             packed=self.packed,
             deadline=deadline,
         )
