@@ -39,7 +39,8 @@ struct vdp_ring {
 	uint16_t next;      /* to take next, and to use next */
 	uint16_t seen;      /* the first that was not available when we looked */
 	uint16_t published; /* used up to here as the driver knows it */
-	uint16_t size, mask;
+	uint16_t size;
+	uint16_t mask;              /* next & mask: where in the ring that is */
 	uint16_t flags;             /* of a plain descriptor: 0 or VDP_DESC_WRITE */
 	uint32_t perm;              /* what buffers are reached with */
 	uint32_t header;            /* bytes before each frame */
@@ -102,6 +103,11 @@ bool vdp_ring_load(struct vdp_ring *q, uint64_t iova, void *desc);
 /* Add a buffer to the chain; only its part within keep is translated, since no more will be touched. */
 bool vdp_ring_add(struct vdp_ring *q, const struct vdp_buffer *buffer, uint32_t keep,
     struct vdp_piece *pieces, struct vdp_chain *chain);
+
+static inline bool vdp_ring_at_start(const struct vdp_ring *q)
+{
+	return (q->next & q->mask) == 0;
+}
 
 /* The region hit last, for a loop: by value, so that it stays in registers. */
 struct vdp_window {
