@@ -27,7 +27,7 @@ static uint32_t net_peek(
 	const uint32_t header = NET_HDR(q), longest = q->longest - header;
 	uint32_t n = RING(ready)(q, VDP_BURST), i;
 	const struct RING(run) run = RING(run)(q);
-	struct vdp_window window = vdp_ring_window(q);
+	struct vdp_window window = vdp_ring_window(q, VDP_CHAIN_MAX);
 
 	if (to && n > 0)
 		RING(expect)(&to->ring, n);
@@ -41,8 +41,7 @@ static uint32_t net_peek(
 			break;
 		if (VDP_UNLIKELY(buffer.length - header > longest)) /* or shorter than a header */
 			break;
-		data = vdp_ring_reach(q, &window, buffer.addr, buffer.length);
-		if (VDP_UNLIKELY(!data))
+		if (!vdp_ring_reach(q, &window, VDP_CHAIN_MAX, &buffer, &data))
 			break;
 		frames[i].data = data + header;
 		frames[i].length = buffer.length - header;
@@ -59,15 +58,16 @@ static void net_done(struct vdp_queue *tx, const struct vdp_frame *frames, uint3
 {
 	struct vdp_ring *q = &tx->ring;
 	const struct RING(run) run = RING(run)(q);
+	const bool batch = q->batch;
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		bytes += frames[i].length;
-	if (q->batch)
-		RING(put_batch)(q, frames[n - 1].id);
-	else
-		for (uint32_t i = 0; i < n; i++)
+		if (!batch)
 			RING(set)(q, &run, i, frames[i].id, 0);
+	}
+	if (batch)
+		RING(put_batch)(q, frames[n - 1].id);
 	q->next = RING(after)(q, q->next, n);
 	vdp_count(&tx->stats.packets, n);
 	vdp_count(&tx->stats.bytes, bytes);
@@ -168,7 +168,7 @@ static uint32_t net_take_plain(struct vdp_queue *rx, const struct vdp_frame *fra
 {
 	struct vdp_ring *q = &rx->ring;
 	const uint32_t header = NET_HDR(q);
-	struct vdp_window window = vdp_ring_window(q);
+	struct vdp_window window = vdp_ring_window(q, VDP_CHAIN_MAX);
 	struct RING(run) run;
 	uint32_t i;
 
@@ -183,8 +183,7 @@ static uint32_t net_take_plain(struct vdp_queue *rx, const struct vdp_frame *fra
 
 		if (!RING(plain)(&run, i, &buffer) || VDP_UNLIKELY(buffer.length < need))
 			break;
-		at = vdp_ring_reach(q, &window, buffer.addr, buffer.length);
-		if (VDP_UNLIKELY(!at))
+		if (!vdp_ring_reach(q, &window, VDP_CHAIN_MAX, &buffer, &at))
 			break;
 		vdp_prefetch(at);
 		vdp_prefetch_write(at + header);
