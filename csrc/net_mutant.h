@@ -37,14 +37,15 @@ static uint8_t *mutant_reach(struct vdp_ring *q, const struct vdp_buffer *buffer
 
 /* Transmission */
 
-static uint32_t mutant_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST])
+static uint32_t mutant_peek(
+    struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST])
 {
 	uint32_t mutant = tx->ring.mutant, n;
 
 	mutant_look(&tx->ring);
 	if (mutant != VDP_MUTANT_OUT_OF_ORDER && mutant != VDP_MUTANT_FAVOURS_LAST)
 		return 0; /* what else they break is in chains of one as well */
-	n = mutant_plain.peek(tx, frames);
+	n = mutant_plain.peek(tx, to, frames);
 	if (mutant == VDP_MUTANT_FAVOURS_LAST && n > 1) {
 		struct vdp_frame first = frames[0];
 
