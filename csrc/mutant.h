@@ -14,6 +14,30 @@ enum vdp_mutant {
 	VDP_MUTANT_SHUFFLED,     /* the last two buffers of a chain */
 	VDP_MUTANT_OUT_OF_ORDER, /* a burst is used backwards */
 	VDP_MUTANT_FAVOURS_LAST, /* of a burst, it is sent first */
+	/* Frames that the driver sends (mutant_frames.c) */
+	VDP_MUTANT_MINDS_FLAGS,   /* a header with flags that it does not know: lost */
+	VDP_MUTANT_SUMS_UNASKED,  /* csum_start is used without NEEDS_CSUM */
+	VDP_MUTANT_MINDS_HDR_LEN, /* segments with another hdr_len than it finds: lost */
+	VDP_MUTANT_MINDS_SUMS,    /* a wrong checksum: lost */
+	VDP_MUTANT_SHORT_MTU,
+	/* Frames that it receives */
+	VDP_MUTANT_COUNT_ZERO, /* num_buffers without MRG_RXBUF */
+	VDP_MUTANT_COUNT_ONE,  /* with it */
+	VDP_MUTANT_UNFILLED,   /* the first of several buffers has room left */
+	VDP_MUTANT_APART,      /* the first of several buffers comes before the others */
+	VDP_MUTANT_VALID_UNASKED,
+	VDP_MUTANT_LEAVES_SUMS, /* wrong, where it has to complete them */
+	VDP_MUTANT_TUNNEL,
+	VDP_MUTANT_TUNNEL_SUM,
+	VDP_MUTANT_NO_ECN,
+	VDP_MUTANT_UNSEEN_SUM, /* NEEDS_CSUM for whatever comes */
+	VDP_MUTANT_NO_PSEUDO,
+	VDP_MUTANT_SUM_START,
+	VDP_MUTANT_NO_SIZE,
+	VDP_MUTANT_COALESCED,
+	VDP_MUTANT_NO_HDR_LEN,
+	VDP_MUTANT_VALID_UNSEEN,
+	VDP_MUTANT_ROUND_ROBIN, /* automatic steering does not mind flows (receive.c) */
 	/* Split */
 	VDP_MUTANT_WRITES_TABLE,     /* the length in the head's descriptor */
 	VDP_MUTANT_INDIRECT_WRITE,   /* an indirect descriptor with WRITE is an error */

@@ -105,4 +105,10 @@ static inline const struct vdp_net_hdr *vdp_frame_header(
 	return net->headers && vdp_net_hdr_set(&frame->header) ? &frame->header : NULL;
 }
 
+/* Is it to be cut, by us or whoever takes it? */
+static inline bool vdp_frame_segmented(const struct vdp_net *net, const struct vdp_frame *frame)
+{
+	return net->headers && frame->header.gso_type & ~VDP_GSO_ECN;
+}
+
 #endif

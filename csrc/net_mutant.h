@@ -13,6 +13,7 @@
  * The ordinary NIC has none of this: it takes another table (nic.c).
  */
 #include "mutant.h"
+#include "mutant_frames.h"
 
 #define MUTANT_LATE_NS 400000 /* long enough to be seen by who spins, perhaps on our processor */
 
@@ -111,6 +112,10 @@ static int mutant_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, 
 		vdp_ring_fail(q, VDP_NIC_LOOP, chain->id);
 		return -1;
 	}
+	if (!vdp_mutant_sent(q->mutant, scratch, chain)) {
+		mutant_plain.done_chain(tx, chain);
+		return VDP_NET_DROPPED;
+	}
 	if (q->mutant == VDP_MUTANT_ONE_HEADER && chain->pieces > 1 && scratch->src[1].length == 0) {
 		mutant_plain.done_chain(tx, chain);
 		return VDP_NET_DROPPED;
@@ -158,13 +163,36 @@ static void mutant_overrun(
 		memcpy(host + NET_HDR(q), scratch->src[1].addr, scratch->src[1].length);
 }
 
+/* A frame lies in buffers that the driver does not see yet. */
+static void mutant_laid(struct vdp_ring *q, bool mergeable, const struct vdp_scratch *scratch, uint8_t *host)
+{
+	const struct vdp_taken *taken = scratch->taken;
+	uint16_t buffers = (uint16_t)(scratch->header[10] | scratch->header[11] << 8), behind = q->next;
+	uint16_t count = vdp_mutant_count(q->mutant, mergeable, buffers);
+
+	if (host) {
+		host[10] = (uint8_t)count;
+		host[11] = (uint8_t)(count >> 8);
+	}
+	if (q->mutant == VDP_MUTANT_UNFILLED && buffers > 1)
+		RING(put)(q, taken[0].at, taken[0].id, taken[0].length - 4);
+	if (q->mutant == VDP_MUTANT_APART && buffers > 1) {
+		q->next = taken[1].at;
+		RING(publish)(q);
+		mutant_wait();
+		q->next = behind;
+	}
+}
+
 static uint32_t mutant_deliver_pieces(
     struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t length)
 {
 	struct vdp_ring *q = &rx->ring;
-	struct vdp_buffer front;
+	struct vdp_buffer front = {0};
+	uint32_t received;
 
 	mutant_look(q);
+	vdp_mutant_received(q->mutant, q->offloads, scratch, length);
 	if (RING(available)(q, 1) > 0) {
 		front = mutant_front(q);
 		if (q->mutant == VDP_MUTANT_READS_WRITABLE && !mutant_reach(q, &front, VDP_DMA_READ)) {
@@ -176,7 +204,10 @@ static uint32_t mutant_deliver_pieces(
 		if (q->mutant == VDP_MUTANT_OVERRUN)
 			mutant_overrun(q, &front, scratch, length);
 	}
-	return mutant_plain.deliver_pieces(rx, mergeable, scratch, length);
+	received = mutant_plain.deliver_pieces(rx, mergeable, scratch, length);
+	if (received && front.length >= VDP_NET_HDR)
+		mutant_laid(q, mergeable, scratch, mutant_reach(q, &front, VDP_DMA_WRITE));
+	return received;
 }
 
 static uint32_t mutant_deliver(struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch,

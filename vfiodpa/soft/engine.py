@@ -212,6 +212,12 @@ class Engine:
             for nic in nics:
                 lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64)
 
+    def set_mtu(self, mtu: int) -> None:
+        """Drop longer frames from the wire; 0: none."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_mtu(nic, mtu)
+
     def set_log(self, base: int, end: int) -> None:
         """Log the pages that are written to in a bitmap at these I/O addresses; ``end`` 0: no longer."""
         with self.paused() as nics:
@@ -279,6 +285,10 @@ class Engine:
                 lib.vdp_nic_set_config_call(nic, config)
             self._calls.update(changed)
             self._config_call = config
+
+    def take_unheard(self) -> bool:
+        """Was a notification wanted that had no eventfd, since this was asked last?"""
+        return sum(bool(lib.vdp_nic_take_unheard(nic)) for nic in self._opened) > 0  # asks every lane
 
     def kick(self, queue: int) -> None:
         """Ring the queue's doorbell."""
