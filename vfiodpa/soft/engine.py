@@ -19,7 +19,6 @@ from ..pci.function import SharedPage
 from ..spec.features import Feature
 from .doorbell_pages import PAGE, make_doorbell_pages
 from .irq import NONE
-from .mutants import mutant_of
 from .options import Port, SoftOptions
 from .state import Queue
 from .stats import QueueStats, WorkerStats, as_dict
@@ -101,7 +100,6 @@ class Engine:
         if self._pages:
             conf.pages = ffi.cast("void *", self._pages.address + number * 2 * PAGE)
             conf.page_stride, conf.pair_stride = PAGE, 2 * PAGE * self._count
-        conf.mutant = mutant_of(options.mutant).native if options.mutant else 0
         box = ffi.new("struct vdp_nic **")
         check(lib.vdp_nic_init(box, conf), f"cannot start a worker{on_cpu(conf.cpu)}", device=self.name)
         return box[0]
