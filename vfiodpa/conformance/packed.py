@@ -9,11 +9,11 @@ from ..spec.virtio_ring import PACKED_INDEX, DescFlag, PackedDesc
 from ..validate.bench import HEADER, RX, TX, Bench
 from ..validate.check import check
 from ..validate.ring_work import (
-    buffer,
     give_buffers,
     hear,
     inbound,
     never_fired,
+    one_buffer,
     outbound,
     pieces,
     same,
@@ -36,7 +36,7 @@ def packed_descriptors_are_processed_in_ring_order(bench: Bench) -> None:
     for lap in range(4):
         sent = [outbound(bench, BURST * lap + at) for at in range(BURST)]
         for frame in sent:
-            ring.offer([buffer(bench, frame)], publish=False)
+            ring.offer([one_buffer(bench, frame)], publish=False)
         ring.publish()
         bench.device.bell(TX)
         heard = hear(bench, BURST)
