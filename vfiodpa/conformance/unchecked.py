@@ -51,4 +51,11 @@ _REGISTERS = {
     "U-15": "times are noted, not judged: RST-1 and P-COM-7 note how long resets take",
 }
 
-UNCHECKED: dict[str, str] = {**_REGISTERS, **_ADMIN}
+_RINGS = {
+    "USD-3": "a permission: no device can break it (USD-2 notes what it does)",
+    "ANS-2": "a permission: no device can break it (ANS-1 notes what it does)",
+    "PKV-3": "a permission, and a driver that looks at slots in their order cannot tell",
+    "X-13": "a permission: no device can break it (ANS-5 notes what it does)",
+}
+
+UNCHECKED: dict[str, str] = {**_REGISTERS, **_RINGS, **_ADMIN}
