@@ -25,6 +25,9 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clause", metavar="ID", nargs="+", default=[], help="only these, for example P-COM-14")
     parser.add_argument("--group", metavar="BLOCK", nargs="+", default=[], help="only these blocks, for example P-COM")
     parser.add_argument("--packed", action="store_true", help="packed rings where a check leaves it open")
+    parser.add_argument(
+        "--wire", metavar="IFACE", default="", help="kernel interface at the other end of the wire, or its PCI address"
+    )
     parser.add_argument("--list", action="store_true", help="list the clauses and their checks")
     parser.add_argument("--self-test", action="store_true", help="prove each check on a NIC that breaks its clause")
 
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.self_test:
         return _self_test(checks)
     with (
-        open_target(arguments.device) as target,
+        open_target(arguments.device, wire=arguments.wire) as target,
         Runner(target.function, target.wire, packed=arguments.packed) as runner,
     ):
         runner.calibrate()

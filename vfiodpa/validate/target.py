@@ -10,6 +10,7 @@ from ..errors import StateError
 from ..pci.function import PciFunction
 from ..soft.function import SoftFunction
 from ..vdpa.devices import DEFAULT, Access, open_function
+from .kernel_wire import KernelWire
 from .wire import Wire
 from .wires import SoftWire, wait_for_link
 
@@ -32,8 +33,11 @@ class Target:
         self._stack.close()
 
 
-def open_target(device: str, access: Access = DEFAULT) -> Target:
-    """Open the device. A software NIC puts up with rude drivers; without a port it gets a wire with a peer."""
+def open_target(device: str, access: Access = DEFAULT, wire: str = "") -> Target:
+    """Open the device. A software NIC puts up with rude drivers; without a port it gets a wire with a peer.
+
+    ``wire``: an interface of the kernel at the other end, by name or by the PCI address of its NIC.
+    """
     with ExitStack() as stack:
         link = ""
         if device.partition(":")[0] == "soft":
@@ -41,15 +45,19 @@ def open_target(device: str, access: Access = DEFAULT) -> Target:
             keys = [key for key in rest.split(",") if key]
             if not any(key.startswith("queues=") for key in keys):
                 keys.append(f"queues={PAIRS}")
-            if not any(key.startswith(PORTS) for key in keys):
+            if not wire and not any(key.startswith(PORTS) for key in keys):
                 link = f"validate-{os.getpid()}-{id(stack):x}"
                 keys.append(f"link={link}")
             if not any(key.startswith("strict=") for key in keys):
                 keys.append("strict=off")
             device = f"{kind}:{','.join(keys)}"
         function = stack.enter_context(open_function(device, access=access))
-        wire = stack.enter_context(_other_end(function, link)) if link else None
-        return Target(function, wire, stack.pop_all())
+        peer: Wire | None = None
+        if wire:
+            peer = stack.enter_context(KernelWire(wire))
+        elif link:
+            peer = stack.enter_context(_other_end(function, link))
+        return Target(function, peer, stack.pop_all())
 
 
 def _other_end(function: PciFunction, link: str) -> SoftWire:
