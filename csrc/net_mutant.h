@@ -15,16 +15,15 @@
 #include "mutant.h"
 #include "mutant_frames.h"
 
-#define MUTANT_LATE_NS 400000u /* long enough to be seen by who spins */
+#define MUTANT_LATE_NS 400000 /* long enough to be seen by who spins, perhaps on our processor */
 
 static const struct vdp_net mutant_plain = NET_OPS;
 
 static void mutant_wait(void)
 {
-	uint64_t end = vdp_now_ns(CLOCK_MONOTONIC) + MUTANT_LATE_NS;
+	struct timespec late = {.tv_nsec = MUTANT_LATE_NS};
 
-	while (vdp_now_ns(CLOCK_MONOTONIC) < end)
-		vdp_relax();
+	nanosleep(&late, NULL);
 }
 
 /* Where a buffer lies, all of it, or NULL. */
@@ -111,6 +110,10 @@ static int mutant_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, 
 	if (!vdp_mutant_sent(q->mutant, scratch, chain)) {
 		mutant_plain.done_chain(tx, chain);
 		return VDP_NET_DROPPED;
+	}
+	if (q->mutant == VDP_MUTANT_ONE_BUFFER && chain->pieces > 1) {
+		vdp_ring_fail(q, VDP_NIC_LOOP, chain->id);
+		return -1;
 	}
 	if (q->mutant == VDP_MUTANT_ONE_HEADER && chain->pieces > 1 && scratch->src[1].length == 0) {
 		mutant_plain.done_chain(tx, chain);

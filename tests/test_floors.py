@@ -24,6 +24,7 @@ FLOORS = (
     "vdpa",
     "frontends",
     "guest",
+    "trace",
     "drivers",
     "vfio",
     "soft",

@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from ..errors import ExitCode, VfiodpaError
 from ..pci.host import Host
-from . import bind, demo, devices, doctor, regs, serve, shell, show, validate
+from . import bind, demo, devices, doctor, regs, serve, shell, show, trace, validate
 from .output import print_error
 
 DEVICE_HELP = "PCI address (0000:3b:00.2, 3b:00.2) or soft[:key=value,...], for example soft:port=echo"
@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("doctor", doctor, "check what this machine can do, and name what mends the rest"),
         ("regs", regs, "dump or write a device's registers by name"),
         ("shell", shell, "a Python prompt with the device open"),
+        ("trace", trace, "show a recording by the names of its registers and messages"),
         ("validate", validate, "hold a device against the virtio specification, clause by clause"),
     ):
         sub = verbs.add_parser(verb, help=text, description=text[:1].upper() + text[1:] + ".", epilog=EPILOG)

@@ -13,7 +13,7 @@ from ..registers import Register, RegisterArray, RegisterBlock
 from ..vdpa.blocks import blocks_of, find_block, find_register
 from ..vdpa.devices import Access, open_function
 from .output import print_json
-from .words import add_access, add_noiommu
+from .words import add_access, add_noiommu, add_trace
 
 _WRITE = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?=(.+)")
 
@@ -24,6 +24,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("device", metavar="DEVICE", help="PCI address or soft[:key=value,...]")
     add_access(parser)
     add_noiommu(parser)
+    add_trace(parser)
     parser.add_argument("-b", "--block", action="append", metavar="NAME", help="only this block; may be repeated")
     parser.add_argument(
         "--write", action="append", default=[], metavar="BLOCK.REG=VALUE",
@@ -34,7 +35,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run_regs(arguments: argparse.Namespace) -> ExitCode:
     """Write what was asked for, then dump. No driver runs, so a device that is not well can be looked at."""
-    access = Access(arguments.iommu, arguments.unsafe_noiommu)
+    access = Access(arguments.iommu, arguments.unsafe_noiommu, arguments.trace)
     with open_function(arguments.device, access=access) as function:
         blocks = blocks_of(function)
         shown = {name: find_block(blocks, name) for name in arguments.block or blocks}

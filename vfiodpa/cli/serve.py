@@ -12,12 +12,13 @@ from typing import Self
 from ..drivers.device import VdpaDevice
 from ..errors import ExitCode, LimitError
 from ..frontends.vhost_user.offer import by_reason, explain
+from ..trace.traced import TracedFunction
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.doorbell import DoorbellMode
-from ..vdpa.report import write_report
+from ..vdpa.report import report, write_report
 from ..vdpa.service import Service
 from .output import print_json
-from .words import add_access, add_workers, device_of
+from .words import add_access, add_trace, add_workers, device_of
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``--socket``, ``--iommu``, ``--cpus``, ``--poll``, ``--client``, ``--doorbell``, ``--report``."""
     parser.add_argument("-s", "--socket", type=Path, required=True, metavar="PATH", help="vhost-user socket")
     add_access(parser)
+    add_trace(parser)
     add_workers(parser)
     parser.add_argument("--client", action="store_true", help="connect to PATH instead of listening on it")
     parser.add_argument(
@@ -91,7 +93,7 @@ def _log_features(device: VdpaDevice) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> ExitCode:
     """Serve until told to stop; the guest is detached and the device reset before it returns."""
-    access = Access(arguments.iommu)
+    access = Access(arguments.iommu, trace=arguments.trace)
     with StopSignals() as signals, open_nic(device_of(arguments), access=access, driver=arguments.driver) as nic:
         device = nic.device
         _log_features(device)
@@ -110,6 +112,8 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
                 signals.serve(service)
             finally:
                 service.close()
+                if isinstance(device.function, TracedFunction):
+                    device.function.count(report(device))
                 if arguments.report:
                     write_report(device, arguments.report)
     return ExitCode.DONE

@@ -20,13 +20,14 @@ from ..vdpa.doorbell import why_no_page
 from ..vdpa.nic import Nic
 from .function import describe_function, print_function
 from .output import print_folded, print_grid, print_json
-from .words import add_access, add_noiommu
+from .words import add_access, add_noiommu, add_trace
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``show --registers`` adds every readable register."""
     add_access(parser)
     add_noiommu(parser)
+    add_trace(parser)
     parser.add_argument("-r", "--registers", action="store_true", help="dump every readable register")
 
 
@@ -57,7 +58,7 @@ def _show_pci(arguments: argparse.Namespace, address: str) -> ExitCode:
 
 
 def _show_nic(arguments: argparse.Namespace, facts: dict[str, Any]) -> ExitCode:
-    access = Access(arguments.iommu, arguments.unsafe_noiommu)
+    access = Access(arguments.iommu, arguments.unsafe_noiommu, arguments.trace)
     with open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         body = facts | describe(nic)
         if arguments.json:

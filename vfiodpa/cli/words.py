@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ..errors import UsageError
 from ..soft.options import POLL_WORDS
@@ -21,6 +22,12 @@ def add_noiommu(parser: argparse.ArgumentParser) -> None:
     """``--unsafe-noiommu``: for verbs that look at registers and serve nobody."""
     text = "also without an IOMMU: registers only, nothing is mapped"
     parser.add_argument("--unsafe-noiommu", action="store_true", help=text)
+
+
+def add_trace(parser: argparse.ArgumentParser) -> None:
+    """``--trace``: for verbs that open a device."""
+    text = "record what passes between driver and device (and guest) in FILE; `vfiodpa trace show FILE` reads it"
+    parser.add_argument("--trace", type=Path, metavar="FILE", help=text)
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

@@ -197,6 +197,9 @@ class PciFunction(ABC):
         """Counters that the function itself keeps, ready for JSON; empty where it keeps none."""
         return {}
 
+    def mark(self, text: str) -> None:  # noqa: B027  most have nothing to do
+        """A new part of the work begins. Recordings keep it and are played back from it; others need not know."""
+
     @abstractmethod
     def close(self) -> None:
         """Quiesce the device and release everything; harmless when already closed."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..spec.clauses import CLAUSES, Clause, Takes
+from ..spec.clauses import CHAPTERS, CLAUSES, Clause, Takes
 from ..spec.features import NONE, Feature
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Check:
 
     @property
     def title(self) -> str:
-        """The first line of the check's docstring."""
-        return (inspect.getdoc(self.run) or self.clause.text).partition("\n")[0]
+        """The first line of the check's docstring, as plain text."""
+        return (inspect.getdoc(self.run) or self.clause.text).partition("\n")[0].replace("``", "")
 
     @property
     def where(self) -> str:
@@ -98,14 +98,30 @@ def unchecked() -> dict[str, str]:
     return reasons
 
 
-def select(checks: Iterable[Check], *, clauses: Iterable[str] = (), blocks: Iterable[str] = ()) -> list[Check]:
-    """Those of the named clauses and of the named blocks; all when nothing is named. Raises ``UsageError``."""
-    wanted, groups = {c.upper() for c in clauses}, {b.upper() for b in blocks}
-    known = list(checks)
-    for name in sorted(wanted - {one.clause.id for one in known}):
-        raise UsageError(f"no check for clause {name}", cause=unchecked().get(name, "there is no such clause"))
-    for name in sorted(groups - {one.clause.block for one in known}):
-        raise UsageError(f"no checks in group {name}", remedy="vfiodpa validate --list")
-    if not wanted and not groups:
-        return known
-    return [one for one in known if one.clause.id in wanted or one.clause.block in groups]
+def wanted(clauses: Iterable[str] = (), groups: Iterable[str] = ()) -> list[Clause]:
+    """The named clauses, and those of blocks (``P-COM``) and chapters (``pci``); all when nothing is named.
+
+    Raises ``UsageError`` for a name that is none.
+    """
+    ids, names = {one.upper() for one in clauses}, {one.upper() for one in groups}
+    for name in sorted(ids - set(CLAUSES)):
+        raise UsageError(f"there is no clause {name}", remedy="vfiodpa validate --list")
+    chapters = {name.upper(): {block.id for block in blocks} for name, blocks in CHAPTERS.items()}
+    blocks = set().union(*(chapters.get(name, {name}) for name in names))
+    for name in sorted(blocks - set().union(*chapters.values())):
+        raise UsageError(
+            f"there is no group {name}", cause=f"chapters are {', '.join(CHAPTERS)}", remedy="vfiodpa validate --list"
+        )
+    if not ids and not names:
+        return list(CLAUSES.values())
+    return [one for one in CLAUSES.values() if one.id in ids or one.block in blocks]
+
+
+def select(checks: Iterable[Check], *, clauses: Iterable[str] = (), groups: Iterable[str] = ()) -> list[Check]:
+    """The checks of the named clauses, blocks and chapters; all when nothing is named. Raises ``UsageError``."""
+    named = list(clauses)
+    chosen = {clause.id for clause in wanted(named, groups)}
+    found = [check for check in checks if check.clause.id in chosen]
+    for name in sorted({one.upper() for one in named} - {check.clause.id for check in found}):
+        raise UsageError(f"no check for clause {name}", cause=unchecked().get(name, "nobody wrote one yet"))
+    return found

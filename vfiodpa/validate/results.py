@@ -22,7 +22,7 @@ SCHEMA = "vfiodpa.validate/1"
 class Outcome:
     """One clause: its verdict, why, what was noted, and the last register accesses of a check that did not pass.
 
-    ``seconds`` of the check alone. ``trace``: lines, oldest first.
+    ``seconds`` of the check alone. ``trace``: lines, oldest first (decode.py). ``rings``: as they stood then (dump.py).
     """
 
     clause: str
@@ -33,12 +33,12 @@ class Outcome:
     notes: tuple[str, ...] = ()
     trace: tuple[str, ...] = ()
     seconds: float = 0.0
+    rings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """With the clause's own fields, so that a report stands alone."""
-        row = CLAUSES[self.clause]
-        clause = {"section": row.section, "level": row.level.value, "since": row.since, "takes": row.takes.value}
-        return {**asdict(self), "verdict": self.verdict.value, **clause, "text": row.text}
+        lists = {name: list(getattr(self, name)) for name in ("notes", "trace", "rings")}
+        return {**asdict(self), **lists, "verdict": self.verdict.value, **clause_facts(self.clause)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Outcome:
@@ -52,12 +52,28 @@ class Outcome:
             tuple(data["notes"]),
             tuple(data["trace"]),
             float(data["seconds"]),
+            tuple(data.get("rings", ())),
         )
+
+
+def clause_facts(clause: str) -> dict[str, Any]:
+    """What a report says of a clause."""
+    row = CLAUSES[clause]
+    return {
+        "section": row.section,
+        "level": row.level.value,
+        "since": row.since,
+        "takes": row.takes.value,
+        "text": row.text,
+    }
 
 
 @dataclass(slots=True)
 class Run:
-    """A whole run. ``device`` and ``environment``: facts for people (identity.py)."""
+    """A whole run. ``device`` and ``environment``: facts for people (identity.py).
+
+    ``unchecked``: clauses of the selection that have no check, each with the reason.
+    """
 
     device: dict[str, Any]
     environment: dict[str, Any]
@@ -66,6 +82,7 @@ class Run:
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
     ended: str = ""  # why before the last check; empty: it did not
+    unchecked: dict[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -90,15 +107,19 @@ class Run:
             "ended": self.ended,
             "counts": self.counts,
             "outcomes": [outcome.to_json() for outcome in self.outcomes],
+            "unchecked": [
+                {"clause": clause, "reason": reason, **clause_facts(clause)}
+                for clause, reason in self.unchecked.items()
+            ],
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Run:
-        """The other way round; raises ``UsageError`` for another schema or missing fields."""
+        """The other way round; raises ``UsageError`` for another schema, missing fields or unknown clauses."""
         if data.get("schema") != SCHEMA:
             raise UsageError(f"not a validation run: schema {data.get('schema')!r}", cause=f"expected {SCHEMA}")
         try:
-            return cls(
+            found = cls(
                 data["device"],
                 data["environment"],
                 data["profile"],
@@ -106,15 +127,21 @@ class Run:
                 [Outcome.from_json(one) for one in data["outcomes"]],
                 float(data["seconds"]),
                 data["ended"],
+                {one["clause"]: one["reason"] for one in data.get("unchecked", [])},
             )
         except (KeyError, ValueError, TypeError) as error:
             raise UsageError("not a whole validation run", cause=repr(error)) from error
+        strange = sorted({one.clause for one in found.outcomes} | set(found.unchecked))
+        if unknown := [clause for clause in strange if clause not in CLAUSES]:
+            raise UsageError(f"the run has clauses that are not in the table: {' '.join(unknown)}")
+        return found
 
 
 def load_run(path: Path) -> Run:
     """Read a run from its JSON file. Raises ``UsageError``."""
     try:
-        return Run.from_json(json.loads(path.read_text()))
+        data = json.loads(path.read_text())
+        return Run.from_json(data if isinstance(data, dict) else {})
     except OSError as error:
         raise UsageError(f"cannot read {path}", cause=errno_name(error.errno or 0)) from error
     except ValueError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..memory import Gpa
 from ..pci.function import Perm
 from ..spec.virtio_ring import PackedDesc, SplitDesc
-from .bench import ANSWER_S, HEADER, MAC, PEER, Bench, Interrupt
+from .bench import HEADER, MAC, PEER, Bench, Interrupt
 from .rings import POISON, Buf, PackedRing, Ring, SplitRing
 
 MARK = b"\x88\xb5vfiodpa-ring"
@@ -48,11 +48,11 @@ def pieces(bench: Bench, data: bytes, sizes: Iterable[int]) -> list[Buf]:
     return [Buf(bench.alloc(len(part), part), len(part)) for part in chain]
 
 
-def hear(bench: Bench, count: int, timeout: float = ANSWER_S) -> list[bytes]:
+def hear(bench: Bench, count: int, timeout: float | None = None) -> list[bytes]:
     """Up to ``count`` of our frames from the wire, in their order; whatever else is on it is passed over."""
     found: list[bytes] = []
     while len(found) < count:
-        heard = bench.wire.receive(timeout)
+        heard = bench.wire.receive(bench.answer if timeout is None else timeout)
         if heard is None:
             break
         if is_ours(bench, heard.frame):

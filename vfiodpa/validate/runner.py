@@ -5,6 +5,7 @@ A check that fails costs its own verdict only; a device that cannot be brought b
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import statistics
 import time
@@ -15,12 +16,14 @@ from ..errors import DeviceGone, DriverBreach, Unsupported, VfiodpaError
 from ..pci.function import PciFunction
 from ..spec.clauses import Clause
 from ..spec.features import Feature
-from .bench import Bench, drop_memory, make_memory
+from .bench import ANSWER_S, Bench, drop_memory, make_memory
 from .check import Check
+from .decode import Decoder
+from .dump import dump_ring
 from .identity import describe, environment
 from .results import Outcome, Run
 from .trace import Tail, TracedFunction
-from .verdict import Deviation, NotApplicable, Overdue, Refused, Verdict
+from .verdict import Deviation, Finding, NotApplicable, Overdue, Refused, Verdict
 from .wire import Wire
 
 log = logging.getLogger(__name__)
@@ -29,13 +32,20 @@ PROBES = 5  # frames that tell how fast the device answers
 
 
 class Runner:
-    """``function`` and ``wire`` stay their opener's. ``packed``: the layout where a check does not say."""
+    """``function`` and ``wire`` stay their opener's. ``packed``: the layout where a check does not say.
 
-    def __init__(self, function: PciFunction, wire: Wire | None = None, *, packed: bool = False) -> None:
+    ``answer``: seconds after which an answer does not come any more.
+    """
+
+    def __init__(
+        self, function: PciFunction, wire: Wire | None = None, *, packed: bool = False, answer: float = ANSWER_S
+    ) -> None:
         self._tail = Tail()
+        self._decoder = Decoder(function)
         self.function = TracedFunction(function, self._tail)
         self.wire = wire
         self.packed = packed
+        self.answer = answer
         self.latency = 0.0
         self.memory, self._read_only, self._write_only = make_memory(function)
 
@@ -58,7 +68,12 @@ class Runner:
     ) -> Run:
         """All ``checks``; ``told`` hears of each outcome as it comes."""
         begin = time.monotonic()
-        run = Run(describe(self.function), environment(self.wire), profile, datetime.now(UTC).isoformat("T", "seconds"))
+        run = Run(
+            describe(self.function),
+            environment(self.wire, packed=self.packed),
+            profile,
+            datetime.now(UTC).isoformat("T", "seconds"),
+        )
         for check in checks:
             outcome = self.run_one(check)
             run.outcomes.append(outcome)
@@ -71,13 +86,15 @@ class Runner:
 
     def run_one(self, check: Check) -> Outcome:
         """One check, then recovery."""
-        self._tail.clear()
         begin = time.monotonic()
         bench = self._bench(begin + check.deadline)
+        self._tail.clear()  # a new bench looks for the structures; that says nothing of the check
         try:
             verdict, reason = self._judge(check, bench)
             seconds = time.monotonic() - begin
-            trace = () if verdict in (Verdict.PASS, Verdict.SKIP) else tuple(_lines(self._tail))
+            quiet = verdict in (Verdict.PASS, Verdict.SKIP, Verdict.INFO)
+            trace = () if quiet else tuple(self._decoder.lines(self._tail.accesses))
+            rings = () if quiet else _rings(bench)
             bench.deadline = 0.0
             lost = self._recover(bench, prove=check.rude or verdict.bad)
         finally:
@@ -87,9 +104,8 @@ class Runner:
                 Verdict.WEDGED,
                 f"{lost} (the check itself: {verdict.value}{': ' if reason else ''}{reason})",
             )
-        return Outcome(
-            check.clause.id, verdict, reason, check.title, check.where, tuple(bench.notes), trace, round(seconds, 6)
-        )
+        notes, seconds = tuple(bench.notes), round(seconds, 6)
+        return Outcome(check.clause.id, verdict, reason, check.title, check.where, notes, trace, seconds, rings)
 
     def _bench(self, deadline: float) -> Bench:
         return Bench(
@@ -99,6 +115,7 @@ class Runner:
             self._write_only,
             self.wire,
             latency=self.latency,
+            answer=self.answer,
             packed=self.packed,
             deadline=deadline,
         )
@@ -145,11 +162,16 @@ class Runner:
         return ""
 
     def calibrate(self) -> float:
-        """Measure how long the device takes from doorbell to used buffer (seconds); what silences are made of."""
+        """Measure how long the device takes from doorbell to used buffer (seconds); what silences are made of.
+
+        0 when it does not transmit at all: that is for the checks to say.
+        """
         bench = self._bench(time.monotonic() + 10)
         try:
             self.latency = statistics.median(prove_traffic(bench, PROBES))
             bench.device.reset()
+        except Finding as finding:
+            log.warning("%s: the device does not transmit: %s", self.function.name, finding)
         finally:
             bench.close()
         return self.latency
@@ -171,8 +193,10 @@ def _failed(clause: Clause) -> Verdict:
     return Verdict.FAIL if clause.level.binding or clause.level.value == "note" else Verdict.WARN
 
 
-def _lines(tail: Tail) -> list[str]:
-    return [
-        f"{one.space}+{one.offset:#x} {'<-' if one.write else '->'} {one.value:#0{2 + one.width // 4}x}"
-        for one in tail.accesses
-    ]
+def _rings(bench: Bench) -> tuple[str, ...]:
+    """The enabled rings as they stand, for the report of a failure."""
+    found = []
+    for _, ring in sorted(bench.device.rings.items()):
+        with contextlib.suppress(VfiodpaError):  # a check may have put a ring where nothing is
+            found.append(dump_ring(ring))
+    return tuple(found)

@@ -1,34 +1,46 @@
-"""The last register accesses of a check, with names: what a report shows around a failure."""
+"""The last register accesses of a check: what a report shows around a failure (decode.py gives them names)."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..pci.function import DmaDomain, Doorbell, PciFunction, SharedPage
 from ..registers import Window
 
-KEEP = 60
+KEEP = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One access: ``space`` is config, or bar0 to bar5."""
+    """One access: ``space`` is config, or bar0 to bar5; ``reset`` stands for a reset of the function.
+
+    ``times``: how often it was made in a row, with the same value.
+    """
 
     space: str
     offset: int
     width: int
     value: int
     write: bool
+    times: int = 1
 
 
 @dataclass(slots=True)
 class Tail:
-    """Keeps the last ``KEEP`` accesses."""
+    """Keeps the last ``KEEP`` accesses; a poll counts as one, so that it does not push out what led to it."""
 
     accesses: deque[Access] = field(default_factory=lambda: deque(maxlen=KEEP))
+
+    def add(self, access: Access) -> None:
+        """One more."""
+        last = self.accesses[-1] if self.accesses else None
+        if last is not None and replace(last, times=1) == access:
+            self.accesses[-1] = replace(last, times=last.times + 1)
+        else:
+            self.accesses.append(access)
 
     def clear(self) -> None:
         """Forget."""
@@ -50,11 +62,11 @@ class TracedWindow:
 
     def read(self, offset: int, width: int) -> int:
         value = self.inner.read(offset, width)
-        self.tail.accesses.append(Access(self.space, offset, width, value, write=False))
+        self.tail.add(Access(self.space, offset, width, value, write=False))
         return value
 
     def write(self, offset: int, width: int, value: int) -> None:
-        self.tail.accesses.append(Access(self.space, offset, width, value, write=True))
+        self.tail.add(Access(self.space, offset, width, value, write=True))
         self.inner.write(offset, width, value)
 
 
@@ -94,6 +106,7 @@ class TracedFunction(PciFunction):
         return self.inner.doorbell_page(bar, offset)
 
     def reset(self) -> None:
+        self.tail.add(Access("reset", 0, 0, 0, write=True))
         self.inner.reset()
 
     @property

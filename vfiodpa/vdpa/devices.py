@@ -1,8 +1,9 @@
-"""From a DEVICE string to an opened device: a PCI address, or ``soft[:key=value,...]``."""
+"""From a DEVICE string to an opened device: a PCI address, ``soft[:key=value,...]`` or ``replay:FILE``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..drivers.device import VdpaDevice
 from ..drivers.registry import driver_for
@@ -12,6 +13,9 @@ from ..pci.function import DmaDomain, PciFunction
 from ..soft.domain import SoftDomain
 from ..soft.function import SoftFunction
 from ..soft.options import parse_options
+from ..trace.file import record
+from ..trace.replay import SCHEME, ReplayFunction
+from ..trace.traced import TracedDomain
 from ..vfio.backend import IommuKind
 from ..vfio.domain import VfioDomain
 from ..vfio.function import VfioFunction
@@ -20,18 +24,33 @@ from .nic import Nic
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a PCI function is reached. ``unsafe_noiommu``: also without an IOMMU, which no guest may be served by."""
+    """How a function is reached. ``unsafe_noiommu``: also without an IOMMU, which no guest may be served by.
+
+    ``trace``: a file that all that passes is recorded in.
+    """
 
     iommu: IommuKind | str = IommuKind.AUTO
     unsafe_noiommu: bool = False
+    trace: Path | None = None
 
 
 DEFAULT = Access()
 
 
 def open_function(device: str, *, dma: DmaDomain | None = None, access: Access = DEFAULT) -> PciFunction:
-    """Open a PCI function. ``dma`` shares another function's address space (one guest, several devices)."""
-    kind = device.partition(":")[0]
+    """Open a function. ``dma`` shares another function's address space (one guest, several devices)."""
+    function = _open(device, dma.inner if isinstance(dma, TracedDomain) else dma, access)
+    if access.trace is None:
+        return function
+    try:
+        return record(function, access.trace)
+    except BaseException:
+        function.close()
+        raise
+
+
+def _open(device: str, dma: DmaDomain | None, access: Access) -> PciFunction:
+    kind, _, rest = device.partition(":")
     if kind == "soft":
         if dma is not None and not isinstance(dma, SoftDomain):
             raise UsageError("a software NIC shares address spaces with software NICs only", device=device)
@@ -40,9 +59,12 @@ def open_function(device: str, *, dma: DmaDomain | None = None, access: Access =
         if dma is not None and not isinstance(dma, VfioDomain):
             raise UsageError("a PCI function shares address spaces with PCI functions only", device=device)
         return VfioFunction(device, dma, iommu=access.iommu, unsafe_noiommu=access.unsafe_noiommu)
-    raise UsageError(
-        f"{device!r} is no device", cause="a device is a PCI address (0000:3b:00.2, 3b:00.2) or soft[:key=value,...]"
-    )
+    if kind == SCHEME and rest:
+        if dma is not None:
+            raise UsageError("a recording shares no address space", device=device)
+        return ReplayFunction.open(Path(rest))
+    cause = "a device is a PCI address (0000:3b:00.2, 3b:00.2), soft[:key=value,...] or replay:FILE"
+    raise UsageError(f"{device!r} is no device", cause=cause)
 
 
 def open_device(

@@ -15,7 +15,9 @@ from ..drivers.device import VdpaDevice
 from ..errors import DeviceGone, StateError, Unsupported
 from ..frontends.loop import Loop
 from ..frontends.vhost_user.client import Client
+from ..frontends.vhost_user.message import no_tap
 from ..frontends.vhost_user.server import Server
+from ..trace.traced import TracedFunction
 from .datapath import Datapath
 from .doorbell import DoorbellMode
 
@@ -67,7 +69,9 @@ class Service:
             for fd, callback in self.datapath.events():
                 self._loop.watch(fd, partial(_without_events, callback))
             kind = Client if client else Server
-            self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready)
+            traced = device.function
+            tap = traced.message if isinstance(traced, TracedFunction) else no_tap
+            self._endpoint = kind(self._loop, path, self.datapath, on_ready=on_ready, tap=tap)
             self._check()
         except BaseException:
             self.datapath.close()

@@ -23,6 +23,7 @@ from ...pci.function import SharedPage
 from ...spec.vhost_user import U64, VERSION, VRING_NO_FD, BackendRequest, Header, HeaderFlag, VringArea
 from ..loop import READ, WRITE, Loop, Timer
 from .fds import check_socket, close_all
+from .message import Tap, no_tap
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class _Request:
 class BackendChannel:
     """Owns the socket. Whatever goes wrong on it closes it with one warning; the guest goes on with its eventfds."""
 
-    def __init__(self, loop: Loop, fd: int, name: str, deadline: float) -> None:
+    def __init__(self, loop: Loop, fd: int, name: str, deadline: float, tap: Tap = no_tap) -> None:
         """Takes ``fd`` over once it returns; raises ``ProtocolViolation`` when that is no such socket.
 
         ``deadline``: seconds for the front end to read a request and to acknowledge it.
@@ -73,6 +74,7 @@ class BackendChannel:
         self._sock = sock
         self._name = name
         self._deadline = deadline
+        self._tap = tap
         self._unsent: deque[_Request] = deque()
         self._waiting: deque[_Request] = deque()  # for their acknowledgements, which come in this order
         self._rest = b""  # of a request whose beginning was sent
@@ -197,6 +199,7 @@ class BackendChannel:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _INT.pack(request.fd))] if request.fd >= 0 else []
         sent = self._sock.sendmsg([request.data], rights, _FLAGS)  # socket.send_fds drops its flags
         self._rest = request.data[sent:]
+        self._tap("=>", request.data, len(rights))
         self._unsent.popleft()
         request.close()
         if request.acknowledged:
@@ -219,6 +222,7 @@ class BackendChannel:
         if len(self._input) >= Header.size:
             self._check_header(Header.unpack(self._input))
         if len(self._input) == _REPLY:
+            self._tap("<=", self._input, 0)
             code = U64.unpack(self._input[Header.size :]).value
             self._input = b""
             self._stop_timer()

@@ -13,6 +13,7 @@ from ...errors import UsageError, VfiodpaError
 from ..frontend import Backend
 from ..loop import Loop
 from .connection import DEADLINE
+from .message import Tap, no_tap
 from .session import Session
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,10 @@ class Endpoint(ABC):
         *,
         on_ready: Callable[[str], None] = nothing,
         deadline: float = DEADLINE,
+        tap: Tap = no_tap,
     ) -> None:
         """``deadline``: seconds that a peer may take for the rest of a message, or to read a reply."""
+        self._tap = tap
         self.path = Path(path)
         self._loop = loop
         self._backend = backend
@@ -72,7 +75,7 @@ class Endpoint(ABC):
     def _attach(self, sock: socket.socket) -> None:
         """Give a connected socket (taken over) to the back end, or close it with one log line."""
         try:
-            self._session = Session(self._loop, sock, self.name, self._backend, self._left, self._deadline)
+            self._session = Session(self._loop, sock, self.name, self._backend, self._left, self._deadline, self._tap)
         except VfiodpaError as error:
             log.warning("%s: connection refused: %s", self.name, error)
             self._left()

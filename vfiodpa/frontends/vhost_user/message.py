@@ -5,12 +5,17 @@ Ref: vhost-user, "Message Specification". What each message must look like stand
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...errors import ProtocolViolation
 from ...layout import Layout
 from ...spec.vhost_user import MAX_PAYLOAD, RULES, VERSION, Header, HeaderFlag, MemRegion, MemTableHeader, Request
 from .fds import close_all
+
+# Told of each message that goes by: its way (<- a request, -> our answer, => a request of ours, <= its
+# acknowledgement), its bytes, and how many fds came with it.
+Tap = Callable[[str, bytes, int], None]
 
 _KNOWN = {int(request): request for request in Request}
 
@@ -54,6 +59,10 @@ class Message:
     def close(self) -> None:
         """Close the fds that nobody took."""
         close_all(self.take_fds())
+
+
+def no_tap(_way: str, _data: bytes, _fds: int) -> None:
+    """The default: nobody listens."""
 
 
 def request_name(number: int) -> str:

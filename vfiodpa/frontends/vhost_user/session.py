@@ -29,7 +29,7 @@ from .channel import BackendChannel
 from .connection import DEADLINE, Connection
 from .dispatch import Dispatcher, Handler, Negotiated
 from .memory import Change, MemoryTable
-from .message import Message, decode_table
+from .message import Message, Tap, decode_table, no_tap
 from .offer import offered_features, offered_protocol
 from .vrings import Vrings
 
@@ -49,9 +49,11 @@ class Session(Frontend):
         backend: Backend,
         on_closed: Callable[[], None],
         deadline: float = DEADLINE,
+        tap: Tap = no_tap,
     ) -> None:
         """Takes the socket over. Raises ``StateError`` when the back end has another guest."""
         self.name = name
+        self._tap = tap
         self._backend = backend
         self._on_closed = on_closed
         self._negotiated = Negotiated()
@@ -98,8 +100,10 @@ class Session(Frontend):
         self.close()
 
     def _message(self, message: Message) -> None:
+        self._tap("<-", message.header.pack() + message.payload, len(message.fds))
         answer = self._dispatcher.answer(message)
         if answer:
+            self._tap("->", answer, 0)
             self._connection.send(answer)
 
     # What the core tells us
@@ -195,7 +199,7 @@ class Session(Frontend):
 
     def _set_channel(self, _body: Empty, message: Message) -> None:
         """SET_BACKEND_REQ_FD: a new one replaces the old, on which nothing is answered any more."""
-        channel = BackendChannel(self._loop, message.fds[0], self.name, self._deadline)
+        channel = BackendChannel(self._loop, message.fds[0], self.name, self._deadline, self._tap)
         message.take_fd()
         if self._channel is not None:
             self._channel.close()

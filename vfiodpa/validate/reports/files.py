@@ -1,0 +1,82 @@
+"""Reports as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError, errno_name
+from ..results import Run
+from .compare import Comparison
+from .html import comparison_page, run_page
+from .junit import junit
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where each report goes; ``None``: nowhere."""
+
+    html: Path | None = None
+    junit: Path | None = None
+    json: Path | None = None
+
+    @classmethod
+    def of(cls, directory: Path | None, html: Path | None, junit: Path | None, json: Path | None) -> Wanted:
+        """All of them in ``directory``, but those that have a place of their own."""
+        if directory is None:
+            return cls(html, junit, json)
+        return cls(html or directory / "report.html", junit or directory / "junit.xml", json or directory / "run.json")
+
+    def check(self) -> None:
+        """Make their directories before a run that takes minutes. Raises ``UsageError``."""
+        for path in (self.html, self.junit, self.json):
+            if path is not None:
+                _make(path.parent)
+                if path.is_dir():
+                    raise UsageError(f"{path} is a directory", remedy=f"--report {path}")
+
+    def write(self, run: Run) -> list[Path]:
+        """Write them; returns the paths. Raises ``UsageError``."""
+        return _write_all(
+            (self.html, lambda: run_page(run)),
+            (self.junit, lambda: junit(run)),
+            (self.json, lambda: _json(run.to_json())),
+        )
+
+    def write_comparison(self, comparison: Comparison) -> list[Path]:
+        """The page and the JSON of two runs; JUnit has no form for that."""
+        return _write_all(
+            (self.html, lambda: comparison_page(comparison)),
+            (self.json, lambda: _json(comparison.to_json())),
+        )
+
+
+def _json(body: dict[str, Any]) -> str:
+    return json.dumps(body, indent=2) + "\n"
+
+
+def _write_all(*wanted: tuple[Path | None, Callable[[], str]]) -> list[Path]:
+    """Make and write those that have a place."""
+    written = []
+    for path, make in wanted:
+        if path is not None:
+            _write(path, make())
+            written.append(path)
+    return written
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {directory}", cause=errno_name(error.errno or 0)) from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}", cause=errno_name(error.errno or 0)) from error
