@@ -159,9 +159,9 @@ def hashes_are_configured(bench: Bench) -> None:
     bench.must(answer.ok, f"{command.name}: {answer}")
 
 
-@check("X-12")
+@check("X-12", features=Feature.NET_MQ)
 def some_hash_command(bench: Bench) -> None:
-    """With HASH_REPORT and without RSS, HASH_CONFIG is understood."""
-    control = Control.start(bench, Feature.NET_HASH_REPORT)
+    """With HASH_REPORT and automatic steering, HASH_CONFIG is understood."""
+    control = Control.start(bench, Feature.NET_HASH_REPORT | Feature.NET_MQ)
     answer = control.ask(CtrlClass.MQ, MqCommand.HASH_CONFIG, hash_config(_hash_types(bench), KEY))
     bench.must(answer.ok, f"HASH_CONFIG: {answer}")
