@@ -49,13 +49,13 @@ class NotifyArea:
         self.state = state
         self.multiplier = multiplier
         self.length = len(state.queues) * multiplier
-        self._ring = ring
+        self.on_bell = ring
 
     def read(self, offset: int, width: int) -> int:
         raise rules.NOTIFY.breach(self.device, f"notify+{offset:#x}", f"{width}-bit read")
 
     def write(self, offset: int, width: int, value: int) -> None:
-        self._ring(self.check(offset, width, value))
+        self.on_bell(self.check(offset, width, value))
 
     def check(self, offset: int, width: int, value: int) -> int:
         """The queue whose doorbell this write rings; raises ``DriverBreach`` for any other write."""
@@ -121,9 +121,9 @@ class VirtioNet:
         has_control = bool(options.features & Feature.NET_CTRL_VQ)
         self.control = ControlQueue(name, self.settings) if has_control else None
         ifcvf = options.model is Model.IFCVF
-        self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self)
+        self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self, strict=options.strict)
         self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))
-        self.isr = Isr(self._look_for_error)
+        self.isr = Isr(self._look_behind)
         self.vendor: VendorBlock = (
             LmBlock(name, options.queues, options.lm, engine) if ifcvf else Vendor(name, options.queues, engine)
         )
@@ -147,6 +147,7 @@ class VirtioNet:
     def negotiated(self, features: Feature) -> None:
         self.engine.set_features(features)
         self.settings.features = features
+        self._limit_frames()
         if features & (Feature.NET_MQ | Feature.NET_RSS):
             self.engine.set_active_pairs(1)  # until the driver asks for more (5.1.6.5.6)
         if features & Feature.NET_CTRL_VLAN:
@@ -236,6 +237,7 @@ class VirtioNet:
     def set_mtu(self, mtu: int) -> None:
         """Another MTU; a configuration change."""
         self.net.change(mtu=mtu)
+        self._limit_frames()
         self.notify_config()
 
     def fail(self, why: str) -> None:
@@ -260,8 +262,8 @@ class VirtioNet:
         if self.failed or not self.bus_master():
             return
         vector = self.state.queues[self._control_index or 0].vector
-        if control.serve() and self.irqs.fd(vector) != NONE:
-            signal(self.irqs.fd(vector))
+        if control.serve():
+            self._call(vector)
         if control.error():
             self.notify_config()
 
@@ -271,6 +273,23 @@ class VirtioNet:
             self.control.disable()
         if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
             self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
+
+    def _limit_frames(self) -> None:
+        """A driver that takes the MTU gets no frames beyond it (5.1.4.1)."""
+        if self.settings.features & Feature.NET_MTU:
+            self.engine.set_mtu(self.net.mtu)
+
+    def _call(self, vector: int) -> None:
+        """Notify the driver of used buffers: by a vector or, without MSI-X, in the ISR (4.1.4.5.1)."""
+        if self.irqs.fd(vector) != NONE:
+            signal(self.irqs.fd(vector))
+        elif not self.irqs.enabled:
+            self.isr.add(IsrStatus.QUEUE)
+
+    def _look_behind(self) -> None:
+        if self.engine.take_unheard() and not self.irqs.enabled:
+            self.isr.add(IsrStatus.QUEUE)
+        self._look_for_error()
 
     def _look_for_error(self) -> None:
         if not self._error_shown and self.error():

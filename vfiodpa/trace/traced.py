@@ -130,6 +130,13 @@ def done(tell: Sink, act: Callable[[], T], record: Callable[[str], Record]) -> T
     return result
 
 
+def innermost(function: PciFunction) -> PciFunction:
+    """What is behind all tracing."""
+    while isinstance(function, TracedFunction):
+        function = function.inner
+    return function
+
+
 class TracedFunction(PciFunction):
     """Tells ``sinks`` of every call and passes it on. ``owns``: closing it closes ``inner``; ``on_close`` follows."""
 

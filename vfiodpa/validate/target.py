@@ -7,10 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ..errors import StateError
+from ..pci.address import is_address, normalise
 from ..pci.function import PciFunction
+from ..pci.host import Host
 from ..soft.function import SoftFunction
+from ..trace.traced import innermost
 from ..vdpa.devices import DEFAULT, Access, open_function
+from .hooks import NO_HOOKS, Hooks, of_software, of_wire
+from .lock import DeviceLock
+from .safety import check_free
 from .wire import Wire
+from .wire_interface import InterfaceWire
 from .wires import SoftWire, wait_for_link
 
 PAIRS = 2  # of a software NIC of which nothing is said: steering needs somewhere to steer to
@@ -19,10 +26,11 @@ PORTS = ("port=", "tap=", "packet=", "pcap=", "link=")
 
 @dataclass(slots=True)
 class Target:
-    """Owns both; a context manager."""
+    """Owns both, and the device's lock; a context manager. ``hooks``: events that can be made from outside."""
 
     function: PciFunction
     wire: Wire | None
+    hooks: Hooks
     _stack: ExitStack
 
     def __enter__(self) -> Target:
@@ -32,28 +40,50 @@ class Target:
         self._stack.close()
 
 
-def open_target(device: str, access: Access = DEFAULT) -> Target:
-    """Open the device. A software NIC puts up with rude drivers; without a port it gets a wire with a peer."""
+def open_target(
+    device: str,
+    access: Access = DEFAULT,
+    *,
+    wire: str = "",
+    hooks: Hooks = NO_HOOKS,
+    host: Host | None = None,
+) -> Target:
+    """Open the device. A software NIC puts up with rude drivers; without a port it gets a wire with a peer.
+
+    ``wire``: the interface at the other end. Raises ``StateError`` for a function that another run, this machine or a
+    process works with.
+    """
     with ExitStack() as stack:
         link = ""
+        if is_address(device):
+            device = normalise(device)
+            stack.enter_context(DeviceLock(device))
+            check_free(host or Host(), device)
         if device.partition(":")[0] == "soft":
             kind, _, rest = device.partition(":")
             keys = [key for key in rest.split(",") if key]
             if not any(key.startswith("queues=") for key in keys):
                 keys.append(f"queues={PAIRS}")
-            if not any(key.startswith(PORTS) for key in keys):
+            if not wire and not any(key.startswith(PORTS) for key in keys):
                 link = f"validate-{os.getpid()}-{id(stack):x}"
                 keys.append(f"link={link}")
             if not any(key.startswith("strict=") for key in keys):
                 keys.append("strict=off")
             device = f"{kind}:{','.join(keys)}"
         function = stack.enter_context(open_function(device, access=access))
-        wire = stack.enter_context(_other_end(function, link)) if link else None
-        return Target(function, wire, stack.pop_all())
+        peer: Wire | None = None
+        if wire:
+            peer = stack.enter_context(InterfaceWire(wire, host))
+        elif link:
+            peer = stack.enter_context(_other_end(function, link))
+        inside = innermost(function)
+        own = of_software(inside) if isinstance(inside, SoftFunction) else of_wire(peer)
+        return Target(function, peer, hooks.over(own), stack.pop_all())
 
 
 def _other_end(function: PciFunction, link: str) -> SoftWire:
     """A peer on a software NIC's link, when each end knows of the other."""
+    function = innermost(function)
     if not isinstance(function, SoftFunction):
         raise StateError(f"it has no link {link}", device=function.name)
     wire = SoftWire.on(link, function.options.queues)
