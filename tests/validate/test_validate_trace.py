@@ -1,4 +1,4 @@
-"""Accesses that are kept, decoded, and memory as people read it."""
+"""Accesses that are kept around a failure, in words, and memory as people read it."""
 
 from __future__ import annotations
 
@@ -6,49 +6,54 @@ import pytest
 
 from tests.validate.validate_rig import a_runner
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.validate.decode import Decoder
+from vfiodpa.trace.file import Subject
+from vfiodpa.trace.names import Names
+from vfiodpa.trace.records import Access, Map, Reset
+from vfiodpa.trace.tail import KEEP, Tail
 from vfiodpa.validate.dump import dump_ring, hexdump
 from vfiodpa.validate.rings import Buf, make_ring
-from vfiodpa.validate.trace import KEEP, Access, Tail
 
-POLL = Access("bar0", 0x14, 8, 0, write=False)
+
+def read(space: str, offset: int, width: int, value: int) -> Access:
+    return Access(space=space, offset=offset, width=width, value=value, write=False)
+
+
+def write(space: str, offset: int, width: int, value: int) -> Access:
+    return Access(space=space, offset=offset, width=width, value=value, write=True)
+
+
+def words(*accesses: Access | Reset | Map) -> list[list[str]]:
+    tail = Tail()
+    for access in accesses:
+        tail(access)
+    with SoftFunction("soft") as function:
+        return [line.split() for line in tail.lines(Names(Subject.of(function)))]
 
 
 def test_a_poll_counts_once_and_pushes_nothing_out() -> None:
-    tail = Tail()
-    tail.add(Access("bar0", 0x14, 8, 1, write=True))
-    for _ in range(3 * KEEP):
-        tail.add(POLL)
-    tail.add(Access("bar0", 0x14, 8, 1, write=False))
-    assert [(one.write, one.value, one.times) for one in tail.accesses] == [
-        (True, 1, 1),
-        (False, 0, 3 * KEEP),
-        (False, 1, 1),
-    ]
+    poll = [read("bar0", 0x14, 8, 0)] * (3 * KEEP)
+    found = words(write("bar0", 0x14, 8, 1), *poll, read("bar0", 0x14, 8, 1))
+    assert [line[0] for line in found] == ["write", "read", "read"]
+    assert found[1][-2:] == [f"({3 * KEEP}", "times)"]
 
 
 def test_only_the_last_ones_are_kept() -> None:
-    tail = Tail()
-    for value in range(KEEP + 5):
-        tail.add(Access("bar0", 0x18, 16, value, write=True))
-    assert [one.value for one in tail.accesses] == list(range(5, KEEP + 5))
+    found = words(*(write("bar0", 0x18, 16, value) for value in range(KEEP + 5)))
+    assert [int(line[2], 16) for line in found] == list(range(5, KEEP + 5))
 
 
-def words(*accesses: Access) -> list[list[str]]:
-    with SoftFunction("soft") as function:
-        return [line.split() for line in Decoder(function).lines(accesses)]
+def test_what_is_no_register_access_is_not_kept() -> None:
+    assert words(Map(iova=0, length=4096, perm=3), Reset()) == [["reset"]]
 
 
 @pytest.mark.parametrize(
     ("access", "expected"),
     [
-        (Access("bar0", 0x14, 8, 0x0B, write=True), "write common.device_status 0x0b ACKNOWLEDGE DRIVER FEATURES_OK"),
-        (Access("bar0", 0x1000, 8, 1, write=False), "read isr.isr 0x01 QUEUE"),
-        (Access("bar0", 0x3004, 16, 1, write=True), "write notify+0x4 0x0001 queue 1"),
-        (Access("bar0", 0x2006, 16, 1, write=False), "read net.status 0x0001 LINK_UP"),
-        (Access("bar5", 0x10, 32, 7, write=False), "read bar5+0x10 0x00000007"),
-        (Access("reset", 0, 0, 0, write=True), "reset"),
-        (POLL.__class__("bar0", 0x14, 8, 0, write=False, times=7), "read common.device_status 0x00 none (7 times)"),
+        (write("bar0", 0x14, 8, 0x0B), "write common.device_status 0x0b ACKNOWLEDGE DRIVER FEATURES_OK"),
+        (read("bar0", 0x1000, 8, 1), "read isr.isr 0x01 QUEUE"),
+        (write("bar0", 0x3004, 16, 1), "write notify+0x4 0x0001 queue 1"),
+        (read("bar0", 0x2006, 16, 1), "read net.status 0x0001 LINK_UP"),
+        (read("bar5", 0x10, 32, 7), "read bar5+0x10 0x00000007"),
     ],
 )
 def test_an_access_in_words(access: Access, expected: str) -> None:
@@ -57,10 +62,10 @@ def test_an_access_in_words(access: Access, expected: str) -> None:
 
 def test_selectors_say_what_an_access_is_about() -> None:
     found = words(
-        Access("bar0", 0x16, 16, 2, write=True),
-        Access("bar0", 0x18, 16, 64, write=False),
-        Access("bar0", 0x00, 32, 1, write=True),
-        Access("bar0", 0x04, 32, 1, write=False),
+        write("bar0", 0x16, 16, 2),
+        read("bar0", 0x18, 16, 64),
+        write("bar0", 0x00, 32, 1),
+        read("bar0", 0x04, 32, 1),
     )
     assert (found[1][-2:], found[3][-1]) == (["queue", "2"], "VERSION_1")
 
