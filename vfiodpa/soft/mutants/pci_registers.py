@@ -72,9 +72,16 @@ def _goes_on(nic: VirtioNet, late: float | None) -> None:
 
         return doorbell
 
+    def at_reset(reset: Callable[[], None]) -> Callable[[], None]:
+        def device_reset() -> None:
+            going.clear()
+            reset()
+
+        return device_reset
+
     replace(nic, "queue_off", lambda _old: queue_off)
     replace(nic, "queue_on", at_start)
-    replace(nic, "device_reset", lambda reset: lambda: (going.clear(), reset()))
+    replace(nic, "device_reset", at_reset)
     nic.notify.on_bell = at_bell(nic.notify.on_bell)
 
 
