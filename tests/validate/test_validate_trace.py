@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.validate.validate_rig import a_runner
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.validate.decode import Decoder
+from vfiodpa.trace.file import Subject
+from vfiodpa.trace.names import Names
+from vfiodpa.trace.records import Access, Record, Reset
+from vfiodpa.trace.tail import KEEP, Tail
 from vfiodpa.validate.dump import dump_ring, hexdump
 from vfiodpa.validate.rings import Buf, make_ring
-from vfiodpa.validate.trace import KEEP, Access, Tail
 
 POLL = Access("bar0", 0x14, 8, 0, write=False)
 
 
 def test_a_poll_counts_once_and_pushes_nothing_out() -> None:
     tail = Tail()
-    tail.add(Access("bar0", 0x14, 8, 1, write=True))
-    for _ in range(3 * KEEP):
-        tail.add(POLL)
-    tail.add(Access("bar0", 0x14, 8, 1, write=False))
-    assert [(one.write, one.value, one.times) for one in tail.accesses] == [
+    tail(Access("bar0", 0x14, 8, 1, write=True))
+    for at in range(3 * KEEP):
+        tail(replace(POLL, at=at))
+    tail(Access("bar0", 0x14, 8, 1, write=False))
+    assert [(one.write, one.value, times) for one, times in tail.kept if isinstance(one, Access)] == [
         (True, 1, 1),
         (False, 0, 3 * KEEP),
         (False, 1, 1),
@@ -30,13 +34,16 @@ def test_a_poll_counts_once_and_pushes_nothing_out() -> None:
 def test_only_the_last_ones_are_kept() -> None:
     tail = Tail()
     for value in range(KEEP + 5):
-        tail.add(Access("bar0", 0x18, 16, value, write=True))
-    assert [one.value for one in tail.accesses] == list(range(5, KEEP + 5))
+        tail(Access("bar0", 0x18, 16, value, write=True))
+    assert [one.value for one, _ in tail.kept if isinstance(one, Access)] == list(range(5, KEEP + 5))
 
 
-def words(*accesses: Access) -> list[list[str]]:
+def words(*accesses: Record) -> list[list[str]]:
+    tail = Tail()
+    for access in accesses:
+        tail(access)
     with SoftFunction("soft") as function:
-        return [line.split() for line in Decoder(function).lines(accesses)]
+        return [line.split() for line in tail.lines(Names(Subject.of(function)))]
 
 
 @pytest.mark.parametrize(
@@ -47,12 +54,15 @@ def words(*accesses: Access) -> list[list[str]]:
         (Access("bar0", 0x3004, 16, 1, write=True), "write notify+0x4 0x0001 queue 1"),
         (Access("bar0", 0x2006, 16, 1, write=False), "read net.status 0x0001 LINK_UP"),
         (Access("bar5", 0x10, 32, 7, write=False), "read bar5+0x10 0x00000007"),
-        (Access("reset", 0, 0, 0, write=True), "reset"),
-        (POLL.__class__("bar0", 0x14, 8, 0, write=False, times=7), "read common.device_status 0x00 none (7 times)"),
+        (Reset(), "reset"),
     ],
 )
-def test_an_access_in_words(access: Access, expected: str) -> None:
+def test_an_access_in_words(access: Record, expected: str) -> None:
     assert words(access) == [expected.split()]
+
+
+def test_how_often_a_poll_looked_stands_behind_it() -> None:
+    assert words(*[POLL] * 7) == [["read", "common.device_status", "0x00", "none", "(7", "times)"]]
 
 
 def test_selectors_say_what_an_access_is_about() -> None:
