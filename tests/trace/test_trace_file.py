@@ -50,8 +50,8 @@ def test_every_access_is_there_in_its_order(trace: Path) -> None:
         assert common.queue_size
 
     recorded(trace, use)
-    found = [(one.space, one.offset, one.width, one.value, one.write) for one in load(trace).records[:-1]]
-    assert found == [("config", 4, 16, 2, True), ("bar0", 0x16, 16, 1, True), ("bar0", 0x18, 16, 1024, False)]
+    found = [one.to_json()[1:] for one in load(trace).records[:-1]]
+    assert found == [["w", "config", 4, 16, 2], ["w", "bar0", 0x16, 16, 1], ["r", "bar0", 0x18, 16, 1024]]
 
 
 def test_times_rise_from_the_beginning(trace: Path) -> None:
@@ -61,6 +61,7 @@ def test_times_rise_from_the_beginning(trace: Path) -> None:
 
 def test_what_is_no_register_is_recorded_too(trace: Path) -> None:
     def use(function: PciFunction) -> None:
+        common_of(function)
         fd = os.eventfd(0)
         function.set_irq(0, fd)
         function.ioeventfd(0, 0x3000, 16, 0, fd)
@@ -73,7 +74,7 @@ def test_what_is_no_register_is_recorded_too(trace: Path) -> None:
         os.close(fd)
 
     common: list[str] = ["irq", "ioeventfd", "doorbell", "map", "unmap", "reset", "mark", "end"]
-    recorded(trace, lambda function: (common_of(function), use(function)))
+    recorded(trace, use)
     assert kinds(trace) == ["w", *common]
 
 

@@ -72,7 +72,7 @@ class Runner:
     def close(self) -> None:
         """Leave the device reset, if it lets itself; unmap."""
         try:
-            with self.signals.within(RECOVERY_S, "the last reset"):
+            with self.signals.within(RECOVERY_S, "time is up for the last reset", stoppable=False):
                 self._mark("end")
                 self._bench(0.0).device.reset()
         except (VfiodpaError, Finding) as error:
@@ -266,7 +266,7 @@ class Runner:
     def _recover(self, bench: Bench, *, prove: bool) -> str:
         """Bring the device back; with ``prove`` see that it works. Returns what is in the way, or nothing."""
         try:
-            with self.signals.within(RECOVERY_S, "time is up for the recovery"):
+            with self.signals.within(RECOVERY_S, "time is up for the recovery", stoppable=False):
                 self._reset(bench)
                 if prove and not self._registers_only:
                     prove_traffic(bench)
