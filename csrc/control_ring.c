@@ -106,6 +106,11 @@ static int64_t take(struct vdp_control *control, uint8_t *command)
 	return (int64_t)control->chain.readable;
 }
 
+uint64_t vdp_control_room(const struct vdp_control *control)
+{
+	return control->chain.length - control->chain.readable;
+}
+
 static uint32_t write_answer(struct vdp_control *control, const uint8_t *answer, uint32_t length)
 {
 	uint32_t done = 0;

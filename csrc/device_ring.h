@@ -55,6 +55,7 @@ struct vdp_ring {
 	struct vdp_dirty *log;       /* of the NIC; NULL: what is written is not logged */
 	struct vdp_nic_error *error; /* of the worker; the first stays */
 	uint32_t index;              /* of the queue */
+	uint32_t mutant;             /* of the NIC; looked at by its mutants only (net_mutant.h) */
 };
 
 /* One chain, as read into private memory. */

@@ -93,12 +93,19 @@ struct vdp_net {
 
 extern const struct vdp_net vdp_net_split, vdp_net_packed;
 extern const struct vdp_net vdp_net_split_headers, vdp_net_packed_headers;
+extern const struct vdp_net vdp_net_split_mutant, vdp_net_packed_mutant;
 
 /* What the frame's header says; NULL: nothing, it is a plain frame. */
 static inline const struct vdp_net_hdr *vdp_frame_header(
     const struct vdp_net *net, const struct vdp_frame *frame)
 {
 	return net->headers && vdp_net_hdr_set(&frame->header) ? &frame->header : NULL;
+}
+
+/* Is it to be cut, by us or whoever takes it? */
+static inline bool vdp_frame_segmented(const struct vdp_net *net, const struct vdp_frame *frame)
+{
+	return net->headers && frame->header.gso_type & ~VDP_GSO_ECN;
 }
 
 #endif

@@ -38,17 +38,34 @@ static bool gso_ok(const struct vdp_net_hdr *header)
 	}
 }
 
+static uint32_t end_of_sum(const struct vdp_net_hdr *header)
+{
+	return (uint32_t)header->csum_start + header->csum_offset + 2;
+}
+
 bool vdp_net_hdr_check(struct vdp_net_hdr *header, uint32_t length, uint32_t offloads)
 {
-	uint32_t end = (uint32_t)header->csum_start + header->csum_offset + 2;
+	uint32_t end = end_of_sum(header);
 
 	if (!gso_ok(header) || vdp_net_hdr_offloads(header, false) & ~offloads)
 		return false;
 	if (header->flags & VDP_HDR_NEEDS_CSUM) {
 		if (end > length || end > UINT16_MAX)
 			return false;
-		if (header->hdr_len < end)
+		if (header->hdr_len < end || header->hdr_len > length)
 			header->hdr_len = (uint16_t)end;
 	}
-	return header->hdr_len <= length;
+	return true;
+}
+
+void vdp_net_hdr_measure(struct vdp_net_hdr *header, const uint8_t *frame, uint32_t length)
+{
+	uint32_t start = header->csum_start, need = start + 8;
+
+	if (header->gso_type == VDP_GSO_NONE)
+		return;
+	if ((header->gso_type & ~VDP_GSO_ECN) != VDP_GSO_UDP_L4 && header->gso_type != VDP_GSO_UDP)
+		need = start + 13 <= length ? start + (frame[start + 12] >> 4) * 4u : end_of_sum(header);
+	if (header->hdr_len < need && need <= length && need <= UINT16_MAX)
+		header->hdr_len = (uint16_t)need;
 }

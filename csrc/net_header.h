@@ -79,9 +79,13 @@ static inline void vdp_net_hdr_pack(const struct vdp_net_hdr *header, uint8_t *t
 
 /*
  * Can it be of a frame of so many bytes, from a driver that may use these offloads (enum vdp_offload)?
- * Raises a hdr_len that is too short to hold the checksum. A frame that fails is dropped.
+ * A hdr_len that cannot be is set to where the checksum ends: it is but a hint (5.1.6.2.2). A frame that
+ * fails is dropped.
  */
 bool vdp_net_hdr_check(struct vdp_net_hdr *header, uint32_t length, uint32_t offloads);
+
+/* To a driver: of a frame to be segmented raises hdr_len to all its headers (5.1.6.4.1), checked before. */
+void vdp_net_hdr_measure(struct vdp_net_hdr *header, const uint8_t *frame, uint32_t length);
 
 /* The offloads that a receiver must take to be given this header as it is. UDP_L4: both, or either by frame.
  */

@@ -2,6 +2,7 @@
 #include "nic.h"
 
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <stdlib.h>
 
 #include "nic_impl.h"
@@ -46,6 +47,7 @@ static void nic_init_queue(struct vdp_nic *nic, uint32_t i)
 	if (nic->conf.pages)
 		*vdp_nic_page(nic, i) = VDP_PAGE_QUIET;
 	ring->index = i;
+	ring->mutant = nic->conf.mutant;
 	ring->error = &nic->error;
 	ring->flags = i % 2 ? 0 : VDP_DESC_WRITE;
 	ring->perm = i % 2 ? VDP_DMA_READ : VDP_DMA_WRITE;
@@ -76,7 +78,9 @@ static void nic_choose_loops(struct vdp_nic *nic)
 		guest |= nic->guest_offloads & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
 		headers |= (nic->features & (nic_offloads[i].host | nic_offloads[i].guest)) != 0;
 	}
-	if (headers)
+	if (nic->conf.mutant)
+		nic->net = packed ? &vdp_net_packed_mutant : &vdp_net_split_mutant;
+	else if (headers)
 		nic->net = packed ? &vdp_net_packed_headers : &vdp_net_split_headers;
 	else
 		nic->net = packed ? &vdp_net_packed : &vdp_net_split;
@@ -115,6 +119,7 @@ static int nic_init_parts(struct vdp_nic *nic)
 {
 	pthread_mutex_init(&nic->lock, NULL);
 	nic->config_call_fd = -1;
+	vdp_nic_set_mtu(nic, 0);
 	nic->active_pairs = nic->conf.pairs;
 	nic->port = vdp_ports[nic->conf.port];
 	nic->pairs = calloc(nic->conf.pairs, sizeof(*nic->pairs));
@@ -245,6 +250,11 @@ void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
 		nic->port->negotiated(nic);
 }
 
+void vdp_nic_set_mtu(struct vdp_nic *nic, uint32_t mtu)
+{
+	nic->longest = mtu ? mtu + ETH_HLEN : UINT32_MAX;
+}
+
 void vdp_nic_set_log(struct vdp_nic *nic, uint64_t base, uint64_t end)
 {
 	nic->log = (struct vdp_dirty){.base = base, .end = end};
@@ -261,7 +271,9 @@ void vdp_nic_reset(struct vdp_nic *nic)
 		vdp_nic_set_call(nic, i, -1);
 	}
 	vdp_nic_set_config_call(nic, -1);
+	vdp_nic_take_unheard(nic);
 	vdp_nic_set_features(nic, 0);
+	vdp_nic_set_mtu(nic, 0);
 	nic->filter = (struct vdp_filter){0};
 	nic->rss = (struct vdp_rss){0};
 	memset(&nic->steer, 0, sizeof(nic->steer));

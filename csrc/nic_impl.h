@@ -83,6 +83,7 @@ struct vdp_nic {
 	bool mergeable;          /* receive buffers */
 	bool steers;             /* automatically, where the port does and there are pairs to choose from */
 	bool look;               /* at each frame from the wire: filter or rss asks for it */
+	uint32_t longest;        /* frame without a VLAN tag that may be received; UINT32_MAX: any */
 	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
 	struct vdp_filter filter;
 	struct vdp_rss rss;

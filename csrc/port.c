@@ -83,6 +83,8 @@ uint32_t vdp_port_room(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t max)
 	uint32_t room;
 
 	nic->serving = ring->index;
+	if (VDP_UNLIKELY(!pair->rx->live))
+		return max; /* they are lost, or steered elsewhere: not kept. Ref: 5.1.6.5.6.1 */
 	if (pair->rx_starved && !nic->net->moved(ring))
 		return 0;
 	room = nic->net->available(ring, (uint16_t)max);
@@ -150,7 +152,7 @@ uint32_t vdp_port_exchange(struct vdp_nic *nic, struct vdp_pair *pair)
 		return 0;
 	if (tx)
 		n += port_transmit(nic, pair);
-	if (rx && nic->error.code == VDP_NIC_OK)
+	if (nic->error.code == VDP_NIC_OK)
 		n += nic->port->receive(nic, pair);
 	if (nic->error.code == VDP_NIC_OK)
 		nic->net->flush(rx, tx);
@@ -182,6 +184,7 @@ bool vdp_port_finish(const struct vdp_nic *nic, struct vdp_frame *frame)
 		return true;
 	if (!vdp_net_hdr_check(&frame->header, frame->length, UINT32_MAX))
 		return false;
+	vdp_net_hdr_measure(&frame->header, frame->data, frame->length);
 	if (nic->net->headers)
 		return true; /* vdp_receive knows what the driver takes */
 	if (frame->header.gso_type)

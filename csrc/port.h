@@ -19,7 +19,10 @@ uint32_t vdp_port_move(struct vdp_nic *nic, struct vdp_pair *pair, bool back);
 uint32_t vdp_port_deliver(
     struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_frame *frames, uint32_t n);
 uint32_t vdp_port_deliver_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);
-/* How many frames the driver has room for, at most max; without any it is asked to kick when it has. */
+/*
+ * How many frames the driver has room for, at most max; without any it is asked to kick when it has. Without
+ * a receive queue it is max: frames are taken from the wire all the same.
+ */
 uint32_t vdp_port_room(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t max);
 /* The frame of an inject, sent out by the port's send. */
 void vdp_port_inject(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t length);

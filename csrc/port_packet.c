@@ -19,6 +19,7 @@ struct packet {
 	int fd;
 	uint8_t *ring;
 	uint32_t next, received; /* slots: to look at next; with the driver, not yet given back */
+	uint32_t stale;          /* slots before this one were filled before the interface went down */
 	uint32_t used;           /* bytes of the arena */
 	struct mmsghdr messages[VDP_BURST];
 	struct iovec iov[VDP_BURST][2], chain[VDP_PORT_IOVS];
@@ -56,6 +57,25 @@ static void packet_fini(struct vdp_nic *nic)
 	vdp_port_fini_pairs(nic);
 }
 
+static struct tpacket2_hdr *packet_slot(const struct packet *packet, uint32_t at)
+{
+	return (struct tpacket2_hdr *)(packet->ring + (size_t)(at % PACKET_SLOTS) * VDP_PACKET_FRAME);
+}
+
+static bool packet_ready(const struct packet *packet, uint32_t at)
+{
+	return __atomic_load_n(&packet_slot(packet, at)->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER;
+}
+
+/* What waits in the ring came before: it says nothing about the interface any more. */
+static void packet_down(struct vdp_nic *nic, struct packet *packet, int error)
+{
+	packet->stale = packet->next;
+	while (packet->stale - packet->next < PACKET_SLOTS && packet_ready(packet, packet->stale))
+		packet->stale++;
+	vdp_port_trouble(nic, error);
+}
+
 /* Sending */
 
 static void packet_header(struct vdp_nic *nic, const struct vdp_net_hdr *header, uint8_t *to)
@@ -67,15 +87,15 @@ static void packet_header(struct vdp_nic *nic, const struct vdp_net_hdr *header,
 }
 
 /* The frame at the front was refused: gone, and the reason may be news. Returns false when memory is gone. */
-static bool packet_failed(struct vdp_nic *nic, struct vdp_queue *tx)
+static bool packet_failed(struct vdp_nic *nic, struct vdp_pair *pair)
 {
 	if (errno == EFAULT) {
-		vdp_ring_fail(&tx->ring, VDP_NIC_MEMORY_GONE, 0);
+		vdp_ring_fail(&pair->tx->ring, VDP_NIC_MEMORY_GONE, 0);
 		return false;
 	}
 	if (errno == ENETDOWN || errno == ENXIO || errno == ENODEV)
-		vdp_port_trouble(nic, errno);
-	vdp_port_dropped(tx, 1);
+		packet_down(nic, pair->port, errno);
+	vdp_port_dropped(pair->tx, 1);
 	return true;
 }
 
@@ -94,9 +114,10 @@ static uint32_t packet_send(
 	for (i = 0; i < n;) {
 		int sent = sendmmsg(packet->fd, packet->messages + i, n - i, MSG_DONTWAIT);
 
-		if (sent > 0)
+		if (sent > 0) {
 			i += (uint32_t)sent;
-		else if (packet_failed(nic, pair->tx))
+			vdp_port_trouble(nic, 0);
+		} else if (packet_failed(nic, pair))
 			i++;
 		else
 			break;
@@ -119,20 +140,13 @@ static bool packet_send_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint3
 	}
 	packet->chain[0] = (struct iovec){packet->headers[0], PACKET_HDR};
 	message.msg_iovlen = pieces + 1;
-	return sendmsg(packet->fd, &message, MSG_DONTWAIT) >= 0 || packet_failed(nic, pair->tx);
+	if (sendmsg(packet->fd, &message, MSG_DONTWAIT) < 0)
+		return packet_failed(nic, pair);
+	vdp_port_trouble(nic, 0);
+	return true;
 }
 
 /* Receiving */
-
-static struct tpacket2_hdr *packet_slot(const struct packet *packet, uint32_t at)
-{
-	return (struct tpacket2_hdr *)(packet->ring + (size_t)(at % PACKET_SLOTS) * VDP_PACKET_FRAME);
-}
-
-static bool packet_ready(const struct packet *packet, uint32_t at)
-{
-	return __atomic_load_n(&packet_slot(packet, at)->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER;
-}
 
 /* A frame that was too long for its slot waits in the socket, too. */
 static bool packet_read_long(struct packet *packet, struct vdp_frame *frame, uint8_t header[PACKET_HDR])
@@ -210,7 +224,8 @@ static uint32_t packet_receive(struct vdp_nic *nic, struct vdp_pair *pair)
 	}
 	if (packet->next == first)
 		return 0;
-	vdp_port_trouble(nic, 0);
+	if ((int32_t)(packet->next - packet->stale) > 0)
+		vdp_port_trouble(nic, 0);
 	if (n > 0)
 		n = vdp_port_deliver(nic, pair, frames, n);
 	for (; first != packet->next; first++)
@@ -226,7 +241,7 @@ static bool packet_waiting(struct vdp_nic *nic, struct vdp_pair *pair)
 	int error = 0;
 
 	if (getsockopt(packet->fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error != 0)
-		vdp_port_trouble(nic, error);
+		packet_down(nic, packet, error);
 	return !pair->rx_starved && packet_ready(packet, packet->next);
 }
 

@@ -1,6 +1,10 @@
-/* Frames from the wire, for the driver: filters, steering, and the offloads that it does not take. */
+/* Frames from the wire, for the driver: filters, steering, MTU, and the offloads that it does not take. */
+#include <linux/if_ether.h>
+
 #include "mend.h"
 #include "nic_impl.h"
+
+#define VLAN_TAG 4u
 
 /* Can all of them be handed over as they are? */
 static bool all_taken(const struct vdp_ring *rx, const struct vdp_frame *frames, uint32_t n)
@@ -17,10 +21,46 @@ static bool all_taken(const struct vdp_ring *rx, const struct vdp_frame *frames,
 	return true;
 }
 
+/* Longer than the MTU that the driver was told, with an Ethernet header and its tags? Ref: 5.1.4.1 */
+static bool too_long(const struct vdp_nic *nic, const struct vdp_frame *frame)
+{
+	uint32_t tags = 0;
+
+	if (VDP_LIKELY(frame->length <= nic->longest))
+		return false;
+	if (vdp_frame_segmented(nic->net, frame))
+		return false;
+	for (const uint8_t *type = frame->data + 12; tags < 2 * VLAN_TAG; tags += VLAN_TAG) {
+		uint16_t is = (uint16_t)(type[tags] << 8 | type[tags + 1]);
+
+		if (is != ETH_P_8021Q && is != ETH_P_8021AD)
+			break;
+	}
+	return frame->length > nic->longest + tags;
+}
+
+static bool none_too_long(const struct vdp_nic *nic, const struct vdp_frame *frames, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (VDP_UNLIKELY(too_long(nic, frames + i)))
+			return false;
+	}
+	return true;
+}
+
 static uint32_t deliver(struct vdp_nic *nic, struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n)
 {
 	nic->serving = rx->ring.index;
 	return nic->net->deliver(rx, nic->mergeable, nic->scratch, frames, n);
+}
+
+static uint32_t deliver_one(struct vdp_nic *nic, struct vdp_queue *rx, const struct vdp_frame *frame)
+{
+	if (too_long(nic, frame)) {
+		vdp_count(&rx->stats.too_long, 1);
+		return 0;
+	}
+	return deliver(nic, rx, frame, 1);
 }
 
 /* In segments; each is a frame of its own to filters of the driver's counters, none of the header is left. */
@@ -34,7 +74,7 @@ static uint32_t deliver_segments(
 	segment.header.hash_report = frame->header.hash_report;
 	for (uint32_t at = 0; at < cut->payload && nic->error.code == VDP_NIC_OK; at += cut->size) {
 		segment.length = vdp_segments_cut(cut, at, nic->scratch->segment);
-		received += deliver(nic, rx, &segment, 1);
+		received += deliver_one(nic, rx, &segment);
 	}
 	return received;
 }
@@ -53,7 +93,7 @@ static uint32_t deliver_mended(struct vdp_nic *nic, struct vdp_queue *rx, struct
 		frame->header = (struct vdp_net_hdr){
 		    .hash = frame->header.hash, .hash_report = frame->header.hash_report};
 		vdp_count(&rx->stats.mended, 1);
-		return deliver(nic, rx, frame, 1);
+		return deliver_one(nic, rx, frame);
 	}
 	if (!vdp_segments_init(&cut, linear, frame->length, &frame->header)) {
 		vdp_count(&rx->stats.dropped, 1);
@@ -61,6 +101,25 @@ static uint32_t deliver_mended(struct vdp_nic *nic, struct vdp_queue *rx, struct
 	}
 	vdp_count(&rx->stats.mended, 1);
 	return deliver_segments(nic, rx, frame, &cut);
+}
+
+/* Any pair whose receive queue is there, when steering chose one whose queue is not. Ref: 5.1.6.5.6.1 */
+static uint32_t another_pair(struct vdp_nic *nic)
+{
+	uint32_t i = 0;
+
+	while (i < nic->active_pairs && !vdp_nic_usable(nic, nic->pairs[i].rx))
+		i++;
+	return i < nic->active_pairs ? i : nic->conf.pairs;
+}
+
+static uint32_t steered(
+    struct vdp_nic *nic, const struct vdp_pair *pair, const struct vdp_flow *flow, const uint8_t *head)
+{
+	uint32_t own = (uint32_t)(pair - nic->pairs);
+	uint32_t to = vdp_steer_find(&nic->steer, flow, head, nic->active_pairs, own);
+
+	return VDP_LIKELY(vdp_nic_usable(nic, nic->pairs[to].rx)) ? to : another_pair(nic);
 }
 
 /* Filter and steer; returns the pair that the frame is for, or NULL. */
@@ -75,13 +134,13 @@ static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struc
 	}
 	if (nic->rss.types)
 		header->hash = vdp_flow_hash(flow, head, nic->rss.types, nic->rss.key, &header->hash_report);
+	to = (uint32_t)(pair - nic->pairs);
 	if (nic->rss.steer)
 		to = vdp_rss_pair(&nic->rss, header->hash, header->hash_report);
+	else if (nic->steers && nic->conf.mutant == VDP_MUTANT_ROUND_ROBIN)
+		to = (uint32_t)(pair->sequence++ % nic->active_pairs);
 	else if (nic->steers)
-		to =
-		    vdp_steer_find(&nic->steer, flow, head, nic->active_pairs, (uint32_t)(pair - nic->pairs));
-	else
-		return pair;
+		to = steered(nic, pair, flow, head);
 	if (to >= nic->conf.pairs || !vdp_nic_usable(nic, nic->pairs[to].rx)) {
 		vdp_count(&pair->rx->stats.dropped, 1);
 		return NULL;
@@ -122,7 +181,7 @@ static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct v
 	if (need & ~to->rx->ring.offloads)
 		received = deliver_mended(nic, to->rx, &frame);
 	else
-		received = deliver(nic, to->rx, &frame, 1);
+		received = deliver_one(nic, to->rx, &frame);
 	if (to != pair && received)
 		nic->net->flush(to->rx, NULL);
 	return received;
@@ -144,6 +203,12 @@ uint32_t vdp_receive(struct vdp_nic *nic, struct vdp_pair *pair, const struct vd
 		return receive_each(nic, pair, frames, n);
 	if (nic->net->headers && VDP_UNLIKELY(!all_taken(&pair->rx->ring, frames, n)))
 		return receive_each(nic, pair, frames, n);
+	if (VDP_UNLIKELY(!pair->rx->live)) {
+		vdp_count(&pair->rx->stats.dropped, n);
+		return 0;
+	}
+	if (nic->longest != UINT32_MAX && VDP_UNLIKELY(!none_too_long(nic, frames, n)))
+		return receive_each(nic, pair, frames, n);
 	return deliver(nic, pair->rx, frames, n);
 }
 
@@ -152,7 +217,9 @@ uint32_t vdp_receive_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_t
 	struct vdp_frame frame = {.length = length, .header = nic->scratch->frame};
 	struct vdp_piece linear = {.addr = nic->scratch->linear, .length = VDP_FRAME_MAX};
 
-	if (!nic->look && (!nic->net->headers || all_taken(&pair->rx->ring, &frame, 1))) {
+	/* One that may be too long is looked at where its bytes lie together. */
+	if (!nic->look && (length <= nic->longest || vdp_frame_segmented(nic->net, &frame)) &&
+	    (!nic->net->headers || all_taken(&pair->rx->ring, &frame, 1))) {
 		nic->serving = pair->rx->ring.index;
 		return nic->net->deliver_pieces(pair->rx, nic->mergeable, nic->scratch, length);
 	}

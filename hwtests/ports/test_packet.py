@@ -84,6 +84,18 @@ def test_frames_longer_than_a_slot(make_nic: Callable[[str], Nic], listen: Calla
     assert b"".join(parts)[12 : 12 + 5000] == frame(9, 5000)
 
 
+def test_frames_beyond_the_mtu_are_not_for_the_guest(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]
+) -> None:
+    nic = make_nic("soft:packet=near,mtu=900")
+    nic.bring_up()
+    rx, host = offer(nic, 2), listen("far")
+    host.send(frame(1, 915))
+    host.send(frame(2, 914))
+    assert received(rx) == frame(2, 914)
+    assert nic.f.queue_stats(0)["too_long"] == 1
+
+
 def test_an_interface_that_goes_down_takes_the_link_along(nic: Nic, listen: Callable[[str], socket.socket]) -> None:
     offer(nic, 4)
     ip("link set near down")
@@ -91,6 +103,31 @@ def test_an_interface_that_goes_down_takes_the_link_along(nic: Nic, listen: Call
     assert "packet=near: ENETDOWN" in nic.f.diagnose()
     ip("link set near up")
     listen("far").send(frame(1))
+    assert wait_link(nic, True)
+
+
+def test_a_frame_that_is_sent_shows_that_the_interface_is_up_again(nic: Nic) -> None:
+    ip("link set near down")
+    assert wait_link(nic, False)
+    ip("link set near up")
+    send(nic, frame(1))
+    assert wait_link(nic, True)
+
+
+def test_frames_from_before_do_not_show_that_the_interface_is_up(
+    nic: Nic, listen: Callable[[str], socket.socket]
+) -> None:
+    host = listen("far")
+    for fill in range(3):  # the guest has no buffers yet
+        host.send(frame(fill))
+    ip("link set near down")
+    assert wait_link(nic, False)
+    rx = offer(nic, 4)
+    assert [received(rx, at) for at in range(3)] == [frame(fill) for fill in range(3)]
+    assert not wait_link(nic, True, 0.1)
+    ip("link set near up")
+    host.send(frame(3))
+    assert received(rx, 3) == frame(3)
     assert wait_link(nic, True)
 
 

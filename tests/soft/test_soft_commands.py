@@ -209,21 +209,29 @@ def test_no_coalescing_of_what_is_not_in_use(state: NetState, queue: int) -> Non
 
 def test_statistics(state: NetState) -> None:
     assert run(state, CtrlClass.STATS, StatsCommand.QUERY) == le(1 | 1 << 16 | 1 << 32, 8)
-    every = 1 | 1 << 16 | 1 << 32
-    ask = b"".join(le(queue, 2) + bytes(6) + le(every, 8) for queue in (2, 3, CONTROL))
+    asked = ((2, StatsType.RX_BASIC), (3, StatsType.TX_BASIC), (CONTROL, StatsType.CVQ))
+    ask = b"".join(le(queue, 2) + bytes(6) + le(1 << group, 8) for queue, group in asked)
     answer = run(state, CtrlClass.STATS, StatsCommand.GET, ask)
     rx, tx, control = answer[:48], answer[48:96], answer[96:]
     assert (rx[0], rx[2:4], rx[6:8]) == (StatsType.RX_BASIC, le(2, 2), le(48, 2))
-    names = ("kicks", "packets", "bytes", "dropped", "dropped")
-    assert rx[8:] == b"".join(le(COUNTERS[name], 8) for name in names)
+    told = [COUNTERS[name] for name in ("kicks", "packets", "bytes", "dropped", "dropped")]
+    told[3] += COUNTERS["too_long"]
+    assert rx[8:] == b"".join(le(value, 8) for value in told)
     assert (tx[0], tx[2:4]) == (StatsType.TX_BASIC, le(3, 2))
     assert control[8:] == le(2, 8) + le(1, 8)  # this one is not done yet
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", bytes(15), le(CONTROL + 1, 2) + bytes(6) + le(1, 8), bytes(8) + le(2, 8), (bytes(8) + le(1, 8)) * 100],
-    ids=["nothing", "cut off", "no such queue", "no such group", "a long answer"],
+    [
+        b"",
+        bytes(15),
+        le(CONTROL + 1, 2) + bytes(6) + le(1, 8),
+        bytes(8) + le(2, 8),
+        bytes(8) + le(1 << 16, 8),
+        (bytes(8) + le(1, 8)) * 100,
+    ],
+    ids=["nothing", "cut off", "no such queue", "no such group", "of another kind of queue", "a long answer"],
 )
 def test_no_statistics(state: NetState, data: bytes) -> None:
     with pytest.raises(Refused):

@@ -100,7 +100,7 @@ def what_cannot_be_set_for_one_is_refused(bench: Bench) -> None:
 
 @check("N-COAL-4")
 def only_queues_that_are_enabled(bench: Bench) -> None:
-    """VQ_SET and VQ_GET are refused for the control queue, queues that are not enabled, and those that are not there."""
+    """VQ_SET and VQ_GET are refused for all but receive and transmit queues that are enabled."""
     control = Control.start(bench, BOTH | int(Feature.NET_MQ))
     queues = int(bench.device.common.num_queues)
     wrong = {control.index: "the control queue", queues: "behind the last queue", 0xFFFF: "not there"}

@@ -28,15 +28,26 @@ class Carrier:
         self._error = self._capture_error = 0
         self._keeper: LinkKeeper | None = None
         self._look()
+        self._options = options
         self._watch: WireWatch | None = WireWatch(engine.wire.event, self._look, name)
-        if options.port is Port.LINK:
-            self._keeper = LinkKeeper(options.target, options.queues, name, self._attach, engine.link_detach)
+        if self._quiet:
+            self.join()
 
-    def close(self) -> None:
-        """Join the threads; harmless twice. Not under the NIC's lock."""
+    def join(self) -> None:
+        """Be on the wire of ``link=``, as soon as the other side is."""
+        if self._keeper is None:
+            options, engine = self._options, self._engine
+            self._keeper = LinkKeeper(options.target, options.queues, self._name, self._attach, engine.link_detach)
+
+    def leave(self) -> None:
+        """Leave it, until ``join``. Not under the NIC's lock."""
         if self._keeper:
             self._keeper.close()
             self._keeper = None
+
+    def close(self) -> None:
+        """Join the threads; harmless twice. Not under the NIC's lock."""
+        self.leave()
         if self._watch:
             self._watch.close()
             self._watch = None
@@ -51,15 +62,20 @@ class Carrier:
         self._engine.link_attach(peer)
 
     def _look(self) -> None:
-        error, capture = self._engine.port_error(), self._engine.capture_error()
-        if bool(error) != bool(self._error):
-            self._changed(not error)
-        if error != self._error and not self._quiet:
+        """The reason is there before the link is: who sees the link down can ask why."""
+        before = self._error
+        self._error = error = self._engine.port_error()
+        if error != before and not self._quiet:
             if error:
                 log.warning("%s: %s: %s: link down", self._name, self._port, errno_name(error))
             else:
                 log.warning("%s: %s: link up again", self._name, self._port)
-        if capture and not self._capture_error:
-            why = errno_name(capture)
+        self._look_at_capture()
+        if bool(error) != bool(before):
+            self._changed(not error)
+
+    def _look_at_capture(self) -> None:
+        before, self._capture_error = self._capture_error, self._engine.capture_error()
+        if self._capture_error and not before:
+            why = errno_name(self._capture_error)
             log.warning("%s: capture to %s stopped: %s; the traffic goes on", self._name, self._file, why)
-        self._error, self._capture_error = error, capture

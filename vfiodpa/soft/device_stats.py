@@ -8,9 +8,10 @@ from .._native import lib
 from ..spec.virtio_net import StatsHeader, StatsQuery, StatsType
 from .settings import NetState, Refused
 
-# Groups of the kinds of queues, each with the counters of QueueStats (or of the control queue) in its order.
-_RECEIVE = ("kicks", "packets", "bytes", "dropped", "dropped")  # all drops are for want of buffers
-_TRANSMIT = ("kicks", "packets", "bytes", "bad_headers", "bad_headers")  # or for what the driver sent
+# Groups of the kinds of queues: in each place the sum of these counters of QueueStats.
+_DROPS = ("dropped", "too_long")  # the former for want of buffers
+_RECEIVE = (("kicks",), ("packets",), ("bytes",), _DROPS, ("dropped",))
+_TRANSMIT = (("kicks",), ("packets",), ("bytes",), ("bad_headers",), ("bad_headers",))
 _SUPPORTED = sum(1 << one for one in StatsType)
 
 
@@ -34,9 +35,8 @@ def get(state: NetState, data: bytes) -> bytes:
 
 def _groups(state: NetState, queue: int, types: int) -> bytes:
     known = _counters(state, queue)
-    if not known or types & ~_SUPPORTED:
+    if not known or types & ~sum(1 << one for one in known):
         raise Refused(f"statistics {types:#x} of queue {queue}")
-    # A group that this kind of queue does not have is left out.
     return b"".join(_group(queue, one, values) for one, values in known.items() if types >> one & 1)
 
 
@@ -46,8 +46,8 @@ def _counters(state: NetState, queue: int) -> Mapping[StatsType, Iterable[int]]:
     counters = state.effects.counters(queue)
     if counters is None:
         return {}
-    names, one = (_TRANSMIT, StatsType.TX_BASIC) if queue % 2 else (_RECEIVE, StatsType.RX_BASIC)
-    return {one: [counters[name] for name in names]}
+    places, one = (_TRANSMIT, StatsType.TX_BASIC) if queue % 2 else (_RECEIVE, StatsType.RX_BASIC)
+    return {one: [sum(counters[name] for name in names) for names in places]}
 
 
 def _group(queue: int, kind: StatsType, values: Iterable[int]) -> bytes:

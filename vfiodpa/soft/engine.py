@@ -19,6 +19,7 @@ from ..pci.function import SharedPage
 from ..spec.features import Feature
 from .doorbell_pages import PAGE, make_doorbell_pages
 from .irq import NONE
+from .mutants import mutant_of
 from .options import Port, SoftOptions
 from .state import Queue
 from .stats import QueueStats, WorkerStats, as_dict
@@ -100,6 +101,7 @@ class Engine:
         if self._pages:
             conf.pages = ffi.cast("void *", self._pages.address + number * 2 * PAGE)
             conf.page_stride, conf.pair_stride = PAGE, 2 * PAGE * self._count
+        conf.mutant = mutant_of(options.mutant).native if options.mutant else 0
         box = ffi.new("struct vdp_nic **")
         check(lib.vdp_nic_init(box, conf), f"cannot start a worker{on_cpu(conf.cpu)}", device=self.name)
         return box[0]
@@ -210,6 +212,12 @@ class Engine:
             for nic in nics:
                 lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64)
 
+    def set_mtu(self, mtu: int) -> None:
+        """Drop longer frames from the wire; 0: none."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_mtu(nic, mtu)
+
     def set_log(self, base: int, end: int) -> None:
         """Log the pages that are written to in a bitmap at these I/O addresses; ``end`` 0: no longer."""
         with self.paused() as nics:
@@ -277,6 +285,10 @@ class Engine:
                 lib.vdp_nic_set_config_call(nic, config)
             self._calls.update(changed)
             self._config_call = config
+
+    def take_unheard(self) -> bool:
+        """Was a notification wanted that had no eventfd, since this was asked last?"""
+        return sum(bool(lib.vdp_nic_take_unheard(nic)) for nic in self._opened) > 0  # asks every lane
 
     def kick(self, queue: int) -> None:
         """Ring the queue's doorbell."""

@@ -32,7 +32,7 @@ from .faults import Fault
 from .flood import Flood
 from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
-from .options import SoftOptions, parse_options
+from .options import Port, SoftOptions, parse_options
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
 from .workers import SHARED, WorkerPool
 
@@ -127,8 +127,11 @@ class SoftFunction(PciFunction):
         bars = layout_pci.bars(options, notify.length)
         caps = layout_pci.capabilities(options, notify.length, notify.multiplier)
         self._config = ConfigSpace(self, layout_pci.subsystem(options), bars, caps)
-        if self.device.mutant and self.device.mutant.config:
-            self._config.edit(self.device.mutant.config)
+        mutant = self.device.mutant
+        if mutant and mutant.config:
+            self._config.edit(mutant.config)
+        around = mutant.around if mutant else None
+        self._shown_config: Window = around(self.device, self._config) if around else self._config
         makers: dict[int | None, Callable[[], Window]] = {
             VIRTIO_BAR: lambda: self.device.bar0(bars[0].size),
             layout_pci.vendor_bar(options): self.device.vendor.window,
@@ -148,7 +151,7 @@ class SoftFunction(PciFunction):
 
     @property
     def config(self) -> Window:
-        return GuardedWindow(self, self._config, "config", memory=False)
+        return GuardedWindow(self, self._shown_config, "config", memory=False)
 
     def bar(self, index: int) -> Window:
         return GuardedWindow(self, self.bar_window(index), f"BAR {index}", memory=True)
@@ -274,6 +277,12 @@ class SoftFunction(PciFunction):
         return counted if lost is None else {**counted, "capture_lost": lost}
 
     # What a test does to the device
+
+    def pull_wire(self, out: bool) -> None:
+        """Leave the wire of ``link=``, or come back: a carrier change for both sides. Raises ``StateError``."""
+        if self._carrier is None or self.options.port is not Port.LINK:
+            raise StateError("it is on no link", device=self.name)
+        (self._carrier.leave if out else self._carrier.join)()
 
     def set_link(self, up: bool) -> None:
         """Carrier on or off: a configuration change."""

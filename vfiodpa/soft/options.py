@@ -20,7 +20,6 @@ from ..spec.ifcvf import MAX_PAIRS as IFCVF_PAIRS
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
 from .faults import Fault
-from .mutants import mutant_of
 from .settings import GUEST_OFFLOADS
 from .workers import parse_cpus
 
@@ -151,6 +150,7 @@ class SoftOptions:
     iova: int = 48  # bits of an I/O address
     msi_hole: bool = False  # x86: 0xfee00000 to 0xfeefffff cannot be mapped
     fault: Fault | None = None
+    admin: bool = False  # an administration queue
     strict: bool = True  # what breaks a rule of the driver raises; off: it does nothing, as on most hardware
     mutant: str = ""  # the clause that the NIC breaks (mutants/); then strict is off, unless it is said
 
@@ -195,7 +195,7 @@ class SoftOptions:
             off |= Feature.NET_MQ
         if off & Feature.NET_CTRL_VQ:
             off |= CONTROL  # also what the specification lets stand without a control queue
-        return closed(OFFERED & ~off)
+        return closed(OFFERED & ~off | (Feature.ADMIN_VQ if self.admin else NONE))
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -260,10 +260,6 @@ def _cpus(text: str) -> tuple[int, ...]:
     return parse_cpus(text, between="+")
 
 
-def _mutant(text: str) -> str:
-    return mutant_of(text).clause
-
-
 def _workers(text: str) -> int:
     return SHARED if text == "shared" else _number(1, MAX_PAIRS)(text)
 
@@ -319,8 +315,9 @@ _KEYS = {
     "iova":        _Key(_number(32, 64), "32 to 64 bits"),
     "msi_hole":    _Key(_switch, _ON_OFF),
     "fault":       _Key(Fault, ", ".join(f.value for f in Fault)),
+    "admin":       _Key(_switch, _ON_OFF),
     "strict":      _Key(_switch, _ON_OFF),
-    "mutant":      _Key(_mutant, "a clause that has one: vfiodpa validate --list"),
+    "mutant":      _Key(str.upper, "a clause that has one: vfiodpa validate --list"),
 }
 # fmt: on
 
@@ -387,6 +384,8 @@ def _check_ifcvf(values: dict[str, Any]) -> None:
         if "lm" in values:
             raise UsageError("lm= is for model=ifcvf only")
         return
+    if values.get("admin"):
+        raise UsageError("model=ifcvf has no administration queue")
     if values.get("reset"):
         raise UsageError("model=ifcvf has no RING_RESET: it stops queues by its own means")
     if values.get("queues", 1) > IFCVF_PAIRS:

@@ -60,6 +60,7 @@ class WriteRule(Rule):
 
     did: str
     broken: Callable[[CommonState, int], bool]
+    harmless: bool = False  # hardware knows what to do with it
 
 
 def _lacks(value: int, bits: DeviceStatus) -> bool:
@@ -112,7 +113,7 @@ WRITE_RULES: Mapping[str, tuple[WriteRule, ...]] = {
         WriteRule(_INIT, "no new features after FEATURES_OK (step 5)", "written after FEATURES_OK",
                   lambda s, v: bool(s.status & S.FEATURES_OK)),
         WriteRule("virtio 1.3, 2.2.1", "no feature is accepted that the device did not offer",
-                  "has bits that are not offered", _not_offered),
+                  "has bits that are not offered", _not_offered, harmless=True),
     ),
     "device_status": (
         WriteRule(_COMMON, "after a reset the driver waits until device_status reads 0",

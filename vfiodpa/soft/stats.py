@@ -15,7 +15,7 @@ from .._native import ffi
 from ..layout import Layout, u64
 
 
-class QueueStats(Layout, size=96, ref="csrc/nic.h, struct vdp_queue_stats"):
+class QueueStats(Layout, size=104, ref="csrc/nic.h, struct vdp_queue_stats"):
     """One virtqueue. Frames and bytes are counted where the ring is served."""
 
     packets = u64
@@ -30,6 +30,7 @@ class QueueStats(Layout, size=96, ref="csrc/nic.h, struct vdp_queue_stats"):
     bad_headers = u64
     filtered = u64
     mended = u64
+    too_long = u64
 
 
 class WorkerStats(Layout, size=40, ref="csrc/nic.h, struct vdp_worker_stats"):

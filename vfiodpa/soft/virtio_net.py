@@ -19,6 +19,7 @@ from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
 from ..spec.virtio_ring import PACKED_START
 from . import rules
 from .access import Sections, StrictWindow
+from .admin import Admin, AdminQueue
 from .common import Common
 from .control_queue import SIZE as CONTROL_SIZE
 from .control_queue import ControlQueue
@@ -49,13 +50,13 @@ class NotifyArea:
         self.state = state
         self.multiplier = multiplier
         self.length = len(state.queues) * multiplier
-        self._ring = ring
+        self.on_bell = ring
 
     def read(self, offset: int, width: int) -> int:
         raise rules.NOTIFY.breach(self.device, f"notify+{offset:#x}", f"{width}-bit read")
 
     def write(self, offset: int, width: int, value: int) -> None:
-        self._ring(self.check(offset, width, value))
+        self.on_bell(self.check(offset, width, value))
 
     def check(self, offset: int, width: int, value: int) -> int:
         """The queue whose doorbell this write rings; raises ``DriverBreach`` for any other write."""
@@ -101,29 +102,32 @@ class VirtioNet:
         self, name: str, options: SoftOptions, engine: Engine, irqs: Vectors, bus_master: Callable[[], bool]
     ) -> None:
         self.name = name
-        self.options = options
-        self.engine = engine
+        self.options: SoftOptions = options
+        self.engine: Engine = engine
         self.irqs = irqs
         self.bus_master = bus_master
-        self.running = False  # DRIVER_OK
+        self.running: bool = False  # DRIVER_OK
         self.failed = ""  # a failure that a test asked for
         self._error_shown = False  # the ISR bit of the data path's error was set
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
         if options.features & Feature.NET_CTRL_VQ:
             queues.append(Queue(len(queues), CONTROL_SIZE))
+        if options.admin:
+            queues.append(Queue(len(queues), CONTROL_SIZE))
         self.mutant: Mutant | None = mutant_of(options.mutant) if options.mutant else None
         offered = options.features
         if self.mutant and self.mutant.features:
             offered = Feature(self.mutant.features(int(offered)))
-        self.state: CommonState = CommonState(offered, queues, options.vectors)
+        self.state: CommonState = CommonState(offered, queues, options.vectors, int(options.admin))
         self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues, options.speed)
         self.settings = NetState(options.queues, NicEffects(engine, self.net, self.state))
         has_control = bool(options.features & Feature.NET_CTRL_VQ)
         self.control = ControlQueue(name, self.settings) if has_control else None
+        self.admin = AdminQueue(name, self.settings, Admin()) if options.admin else None
         ifcvf = options.model is Model.IFCVF
-        self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self)
+        self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self, strict=options.strict)
         self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))
-        self.isr = Isr(self._look_for_error)
+        self.isr = Isr(self._look_behind)
         self.vendor: VendorBlock = (
             LmBlock(name, options.queues, options.lm, engine) if ifcvf else Vendor(name, options.queues, engine)
         )
@@ -147,6 +151,7 @@ class VirtioNet:
     def negotiated(self, features: Feature) -> None:
         self.engine.set_features(features)
         self.settings.features = features
+        self._limit_frames()
         if features & (Feature.NET_MQ | Feature.NET_RSS):
             self.engine.set_active_pairs(1)  # until the driver asks for more (5.1.6.5.6)
         if features & Feature.NET_CTRL_VLAN:
@@ -168,8 +173,9 @@ class VirtioNet:
         self.isr.clear()
 
     def queue_on(self, queue: Queue) -> None:
-        if self.control and queue.index == self._control_index:
-            self.control.enable(queue, self.engine.dma, self.state.driver_features)
+        commands = self._command_queue(queue.index)
+        if commands:
+            commands.enable(queue, self.engine.dma, self.state.driver_features)
             return
         self.settings.queue_enabled(queue.index)
         first = PACKED_START if self.state.packed else 0
@@ -177,8 +183,9 @@ class VirtioNet:
         self.vendor.queue_on(queue.index)
 
     def queue_off(self, queue: Queue) -> None:
-        if self.control and queue.index == self._control_index:
-            self.control.disable()
+        commands = self._command_queue(queue.index)
+        if commands:
+            commands.disable()
             return
         with self.engine.paused():
             self.vendor.queue_off(queue.index)
@@ -194,7 +201,8 @@ class VirtioNet:
 
     def error(self) -> EngineError:
         """The first error of the queues; false when there is none."""
-        return self.engine.error() or (self.control.error() if self.control else self.engine.error())
+        errors = (queue.error() for queue in (self.control, self.admin) if queue)
+        return self.engine.error() or next(filter(None, errors), EngineError(0, 0, 0))
 
     def generation(self) -> int:
         return self.net.generation
@@ -205,8 +213,9 @@ class VirtioNet:
         """A driver's doorbell write."""
         if not self.running:
             raise rules.EARLY_BELL.breach(self.name, f"doorbell of queue {queue}", "rung before DRIVER_OK")
-        if self.control and queue == self._control_index:
-            self._serve_control(self.control)
+        commands = self._command_queue(queue)
+        if commands:
+            self._serve(commands, queue)
         else:
             self.engine.kick(queue)
 
@@ -214,8 +223,10 @@ class VirtioNet:
         """Without Bus Master there is no DMA; with it the device goes on."""
         if self.running:
             self.engine.run(on and not self.failed)
-            if on and self.control:
-                self._serve_control(self.control)
+            for index in (self._control_index, self.state.admin_index):
+                commands = None if index is None or not on else self._command_queue(index)
+                if commands:
+                    self._serve(commands, index or 0)
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
@@ -236,6 +247,7 @@ class VirtioNet:
     def set_mtu(self, mtu: int) -> None:
         """Another MTU; a configuration change."""
         self.net.change(mtu=mtu)
+        self._limit_frames()
         self.notify_config()
 
     def fail(self, why: str) -> None:
@@ -256,21 +268,46 @@ class VirtioNet:
     def _control_index(self) -> int | None:
         return self.settings.control_index
 
-    def _serve_control(self, control: ControlQueue) -> None:
+    def _command_queue(self, index: int) -> ControlQueue | None:
+        """The control or administration queue of that index."""
+        if self.control and index == self._control_index:
+            return self.control
+        return self.admin if index == self.state.admin_index else None
+
+    def _serve(self, commands: ControlQueue, index: int) -> None:
         if self.failed or not self.bus_master():
             return
-        vector = self.state.queues[self._control_index or 0].vector
-        if control.serve() and self.irqs.fd(vector) != NONE:
-            signal(self.irqs.fd(vector))
-        if control.error():
+        if commands.serve():
+            self._call(self.state.queues[index].vector)
+        if commands.error():
             self.notify_config()
 
     def _forget_settings(self) -> None:
         self.settings.clear()
         if self.control:
             self.control.disable()
+        if self.admin:
+            self.admin.disable()
+            self.admin.admin.clear()
         if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
             self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
+
+    def _limit_frames(self) -> None:
+        """A driver that takes the MTU gets no frames beyond it (5.1.4.1)."""
+        if self.settings.features & Feature.NET_MTU:
+            self.engine.set_mtu(self.net.mtu)
+
+    def _call(self, vector: int) -> None:
+        """Notify the driver of used buffers: by a vector or, without MSI-X, in the ISR (4.1.4.5.1)."""
+        if self.irqs.fd(vector) != NONE:
+            signal(self.irqs.fd(vector))
+        elif not self.irqs.enabled:
+            self.isr.add(IsrStatus.QUEUE)
+
+    def _look_behind(self) -> None:
+        if self.engine.take_unheard() and not self.irqs.enabled:
+            self.isr.add(IsrStatus.QUEUE)
+        self._look_for_error()
 
     def _look_for_error(self) -> None:
         if not self._error_shown and self.error():

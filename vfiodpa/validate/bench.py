@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from ..errors import DeviceGone, VfiodpaError
 from ..guest.memory import GuestMemory, GuestRegion
 from ..memory import Gpa, Iova
 from ..pci.function import PciFunction, Perm
@@ -28,7 +29,7 @@ from .device import Device
 from .dump import dump_memory
 from .hooks import NO_HOOKS, Hooks, no_hook
 from .rings import Buf, PackedRing, Ring, SplitRing, UsedBuf, make_ring
-from .verdict import Deviation, NotApplicable, Overdue
+from .verdict import Deviation, NotApplicable, Overdue, Suspicion
 from .wire import Wire
 
 RX, TX = 0, 1
@@ -74,13 +75,37 @@ class Bench:
     packed: bool = False  # which layout ``start`` takes where the check does not say
     deadline: float = 0.0  # monotonic
     notes: list[str] = field(default_factory=list)
+    mark: bytes = field(default_factory=lambda: os.urandom(4))  # of its frames: wires keep those of others a while
     hooks: Hooks = NO_HOOKS
     registers_only: bool = False  # a recording: nothing answers a doorbell
-    device: Device = field(init=False)
+    _device: Device | None = None
     _irqs: dict[int, Interrupt] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.device = Device(self.function, self.look, registers_only=self.registers_only)
+    @property
+    def device(self) -> Device:
+        """The device, found when it is asked for first: checks of the capabilities alone do without.
+
+        Raises ``NotApplicable`` when its structures cannot be found: other clauses are about that.
+        """
+        if self._device is None:
+            try:
+                self._device = Device(self.function, self.look, registers_only=self.registers_only)
+            except DeviceGone:
+                raise
+            except VfiodpaError as error:
+                raise NotApplicable(f"the device cannot be driven: {error}") from error
+        return self._device
+
+    @property
+    def touched(self) -> bool:
+        """Did the check have to do with the device itself?"""
+        return self._device is not None
+
+    def reset_function(self) -> None:
+        """Function level reset; raises ``Unsupported``. Interrupts are gone, the device is to be set up anew."""
+        self._drop_interrupts()
+        self.function.reset()
+        self._device = None
 
     # Verdicts
 
@@ -89,9 +114,14 @@ class Bench:
         if not right:
             raise Deviation(seen)
 
+    def should(self, right: object, seen: str) -> None:
+        """Raise ``Suspicion`` unless ``right``: a warning at most."""
+        if not right:
+            raise Suspicion(seen)
+
     def needs(self, *features: Feature) -> None:
         """Raise ``NotApplicable`` unless the device offers all of these."""
-        offered = self.device.offered
+        offered = self.device.offered if features else 0
         for feature in features:
             if feature & ~offered:
                 raise NotApplicable(f"the device does not offer {feature.name}")
@@ -124,9 +154,10 @@ class Bench:
         """Seconds that count as never: a thousand times what an answer takes, at least 10 ms."""
         return min(max(1000 * self.latency, MIN_SILENCE_S), 0.2)
 
-    def still(self, seen: Callable[[], object], what: str) -> None:
-        """Raise ``Deviation`` when ``seen`` changes within a silence."""
-        before, end = seen(), time.monotonic() + self.silence
+    def still(self, seen: Callable[[], object], what: str, before: object = None) -> None:
+        """Raise ``Deviation`` when ``seen`` changes within a silence; ``before``: from what, unless from now on."""
+        before = seen() if before is None else before
+        end = time.monotonic() + self.silence
         while time.monotonic() < end:
             self.look(what)
             self.must(seen() == before, what)
@@ -213,6 +244,15 @@ class Bench:
 
     # Traffic
 
+    def knock(self, what: str, *rings: Ring) -> None:
+        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring."""
+        before = [ring.untouched() for ring in rings]
+        for ring in rings:
+            ring.publish()
+        for ring in rings:
+            self.device.bell(ring.index)
+        self.still(lambda: [ring.image() for ring in rings], what, before)
+
     def send(self, ring: Ring, *chain: Buf) -> int:
         """Make a chain available (a plain frame, if nothing is said) and ring the doorbell; returns its id."""
         made = ring.offer(chain or [self.frame()])
@@ -258,12 +298,15 @@ class Bench:
 
     def close(self) -> None:
         """Give back what the check took. The device is reset by whoever runs checks, before this."""
+        self._drop_interrupts()
+        for region in self.memory.regions:
+            region.taken.clear()
+
+    def _drop_interrupts(self) -> None:
         for interrupt in self._irqs.values():
             self.function.set_irq(interrupt.vector, None)
             os.close(interrupt.fd)
         self._irqs.clear()
-        for region in self.memory.regions:
-            region.taken.clear()
 
 
 def _nobody(event: str) -> NoReturn:

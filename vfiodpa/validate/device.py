@@ -20,13 +20,22 @@ from ..registers import SubWindow
 from ..spec.features import Feature
 from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_net import NetConfig
-from ..spec.virtio_pci import NO_VECTOR, DeviceStatus
+from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 from .rings import Ring
 from .verdict import NotApplicable, Refused
 
 S = DeviceStatus
 WORDS = 4  # of 32 feature bits
 RESET_S = 5.0
+
+
+def read_features(common: CommonCfg) -> Feature:
+    """All offered bits (4.1.4.3)."""
+    words = 0
+    for word in range(WORDS):
+        common.device_feature_select = word
+        words |= common.device_feature << 32 * word
+    return Feature(words)
 
 
 class Device:
@@ -76,11 +85,7 @@ class Device:
     @property
     def offered(self) -> Feature:
         """All bits that the device offers."""
-        words = 0
-        for word in range(WORDS):
-            self.common.device_feature_select = word
-            words |= self.common.device_feature << 32 * word
-        return Feature(words)
+        return read_features(self.common)
 
     def accept(self, features: int) -> bool:
         """Write a feature set and FEATURES_OK; did the device keep it (steps 4 to 6)?"""
@@ -110,6 +115,21 @@ class Device:
         common.queue_enable = 1
         self.rings[queue] = ring
 
+    def reset_queue(self, queue: int, timeout: float = RESET_S) -> None:
+        """RING_RESET: write 1 and wait until it is done (2.6.1, 4.1.4.3.1). Raises ``DeviceTimeout``.
+
+        The ring stays in ``rings``: it is the check's to use it, or not.
+        """
+        common = self.common
+        common.queue_select = queue
+        common.queue_reset = 1
+        end = time.monotonic() + timeout
+        while common.queue_reset or common.queue_enable:
+            if time.monotonic() > end:
+                what = f"queue_reset is {common.queue_reset}, queue_enable {common.queue_enable}"
+                raise DeviceTimeout(f"queue {queue}: {what} {timeout:g} s after a reset", device=self.function.name)
+            time.sleep(0.0002)
+
     def go(self) -> None:
         """DRIVER_OK (step 8)."""
         self.common.device_status = S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK | S.DRIVER_OK
@@ -135,11 +155,11 @@ class Device:
         notify = self.transport.notify
         window = SubWindow(self.function.bar(notify.bar), notify.offset, notify.length)
         if Feature.NOTIFICATION_DATA in self.features:
-            window.write(offset, 32, self._data(queue) if value is None else value)
+            window.write(offset, 32, self.doorbell_data(queue) if value is None else value)
         else:
             window.write(offset, 16, queue if value is None else value)
 
-    def _data(self, queue: int) -> int:
+    def doorbell_data(self, queue: int) -> int:
         """NOTIFICATION_DATA: where the ring ends now (2.9)."""
         ring = self.rings[queue]
         next_at = getattr(ring, "avail_idx", None)

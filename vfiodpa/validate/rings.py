@@ -87,6 +87,10 @@ class Ring(ABC):
     def image(self) -> bytes:
         """All that the device could write of the ring: to see whether anything moved."""
 
+    def untouched(self) -> bytes:
+        """The image as it will be after the next ``publish``, should the device do nothing."""
+        return self.image()
+
 
 class SplitRing(Ring):
     """2.7. The chain's id is its head; heads are taken in turn, so at most ``size`` descriptors are on their way."""
@@ -248,6 +252,13 @@ class PackedRing(Ring):
 
     def image(self) -> bytes:
         return self.memory.read(self.desc, 16 * self.size) + self.memory.read(self.device, 4)
+
+    def untouched(self) -> bytes:
+        image = bytearray(self.image())
+        if self._first is not None:
+            slot, flags = self._first
+            image[slot * PackedDesc.size + 14 : (slot + 1) * PackedDesc.size] = flags.to_bytes(2, "little")
+        return bytes(image)
 
 
 def make_ring(

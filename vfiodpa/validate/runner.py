@@ -31,7 +31,7 @@ from .hooks import NO_HOOKS, Hooks, no_hook
 from .identity import describe, environment
 from .interrupts import Signals, Stopped
 from .results import Outcome, Run
-from .verdict import Deviation, Finding, NotApplicable, Overdue, Refused, Verdict
+from .verdict import Deviation, Finding, NotApplicable, Overdue, Refused, Suspicion, Verdict
 from .wire import Wire
 
 log = logging.getLogger(__name__)
@@ -253,6 +253,8 @@ class Runner:
             return Verdict.SKIP, str(finding)
         except Refused as finding:
             return Verdict.REJECT, str(finding)
+        except Suspicion as finding:
+            return Verdict.WARN, str(finding)
         except (Deviation, Overdue) as finding:
             return _failed(clause), str(finding)
         except DriverBreach:
@@ -265,6 +267,8 @@ class Runner:
 
     def _recover(self, bench: Bench, *, prove: bool) -> str:
         """Bring the device back; with ``prove`` see that it works. Returns what is in the way, or nothing."""
+        if not bench.touched:
+            return ""
         try:
             with self.signals.within(RECOVERY_S, "time is up for the recovery", stoppable=False):
                 self._reset(bench)
@@ -283,8 +287,7 @@ class Runner:
             raise
         except VfiodpaError as error:
             log.warning("%s; resetting the function", error)
-            self.function.reset()
-            Bench.__post_init__(bench)
+            bench.reset_function()
             bench.device.reset()
 
     def calibrate(self) -> float:
@@ -332,7 +335,7 @@ def _failed(clause: Clause) -> Verdict:
 def _rings(bench: Bench) -> tuple[str, ...]:
     """The enabled rings as they stand, for the report of a failure."""
     found = []
-    for _, ring in sorted(bench.device.rings.items()):
+    for _, ring in sorted(bench.device.rings.items() if bench.touched else ()):
         with contextlib.suppress(VfiodpaError):  # a check may have put a ring where nothing is
             found.append(dump_ring(ring))
     return tuple(found)

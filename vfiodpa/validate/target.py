@@ -64,6 +64,8 @@ def open_target(
             keys = [key for key in rest.split(",") if key]
             if not any(key.startswith("queues=") for key in keys):
                 keys.append(f"queues={PAIRS}")
+            if not any(key.startswith(("admin=", "model=ifcvf")) for key in keys):
+                keys.append("admin=on")
             if not wire and not any(key.startswith(PORTS) for key in keys):
                 link = f"validate-{os.getpid()}-{id(stack):x}"
                 keys.append(f"link={link}")

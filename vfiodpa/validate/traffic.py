@@ -34,7 +34,6 @@ class Got:
     header: NetHdrHash
     frame: bytes
     lengths: tuple[int, ...]
-    written: bytes  # all of the buffers, header and what was not written included
 
 
 @dataclass(slots=True)
@@ -60,16 +59,29 @@ class Receiver:
         self.header = NetHdrHash.size if Feature.NET_HASH_REPORT in bench.device.features else NetHdr.size
         self._merges = Feature.NET_MRG_RXBUF in bench.device.features
         self._posted: dict[tuple[int, int], int] = {}
+        self._reset: set[int] = set()
         self._parts: dict[int, list[_Part]] = {queue: [] for queue in queues}
         for queue in queues:
             self.fill(queue, count)
 
     def fill(self, queue: int, count: int) -> None:
         """Offer so many buffers more."""
+        self._reset.discard(queue)
         for _ in range(count):
             self._post(queue)
         self.ring(queue).publish()
         self.bench.device.bell(queue)
+
+    def forget(self, queue: int) -> None:
+        """The queue was reset: its buffers are the driver's again."""
+        for key in [key for key in self._posted if key[0] == queue]:
+            del self._posted[key]
+        self._parts[queue].clear()
+        self._reset.add(queue)
+
+    def buffers(self) -> list[tuple[int, int]]:
+        """Address and length of all that the device has."""
+        return [(gpa, sum(self.chain)) for gpa in self._posted.values()]
 
     def ring(self, queue: int) -> Any:
         """The queue's ring."""
@@ -90,6 +102,8 @@ class Receiver:
     def look(self) -> list[Got]:
         """Take out what is there; returns all that came so far."""
         for queue in self.queues:
+            if queue in self._reset:
+                continue
             ring: Ring = self.ring(queue)
             fresh = ring.used()
             for one in fresh:
@@ -121,8 +135,7 @@ class Receiver:
 
     def _join(self, queue: int, parts: list[_Part]) -> Got:
         raw = b"".join(self.bench.memory.read(part.gpa, part.used) for part in parts)
-        written = b"".join(self.bench.memory.read(part.gpa, part.room) for part in parts)
-        return Got(queue, self._header(parts[0]), raw[self.header :], tuple(part.used for part in parts), written)
+        return Got(queue, self._header(parts[0]), raw[self.header :], tuple(part.used for part in parts))
 
     # What came of it
 

@@ -65,6 +65,12 @@ class Row:
     change: str = ""
 
     @property
+    def line(self) -> str:
+        """Why; of a permission what was recorded, if that is one line."""
+        said = self.notes[0] if self.verdict == "info" and self.notes else ""
+        return self.reason or ("" if "\n" in said else said)
+
+    @property
     def heading(self) -> str:
         """The specification's heading that the clause stands under."""
         return CLAUSES[self.clause].section.rpartition(" / ")[2]

@@ -1,0 +1,131 @@
+"""Available buffer notifications: how a split queue asks for doorbells, and what too many do (ANS, U-5, X-13).
+
+Ref: virtio 1.3, 2.7.10 and 2.9
+"""
+
+from __future__ import annotations
+
+from ..spec.features import Feature
+from ..spec.virtio_pci import DeviceStatus
+from ..validate.bench import RX, TX, Bench
+from ..validate.check import check
+from ..validate.ring_work import never_used
+from ..validate.rings import SplitRing
+
+STORM = 200  # doorbells
+TURNS = 60
+
+
+def _flags(bench: Bench, extra: int = 0) -> set[int]:
+    """All values of used flags that show in traffic and in rest."""
+    bench.packed = False
+    bench.start(extra)
+    rings: list[SplitRing] = [bench.ring(RX), bench.ring(TX)]
+    seen = {ring.used_flags for ring in rings}
+    for turn in range(20):
+        bench.send(rings[TX])
+        while not rings[TX].used():
+            seen |= {ring.used_flags for ring in rings}
+            bench.look("a frame to be sent")
+        bench.wait(lambda: False, "rest", bench.silence / 4 if turn % 5 == 4 else 0)
+        seen |= {ring.used_flags for ring in rings}
+    return seen
+
+
+@check("ANS-1")
+def used_flags_are_0_or_1(bench: Bench) -> None:
+    """Without EVENT_IDX, the used ring's flags are 0 or 1."""
+    wrong = _flags(bench) - {0, 1}
+    bench.must(not wrong, f"the used ring's flags were {', '.join(f'{flags:#x}' for flags in wrong)}")
+
+
+@check("ANS-2")
+def doorbells_are_suppressed_by_flag(bench: Bench) -> None:
+    """Whether the device asks for no doorbells by the used ring's flags."""
+    seen = _flags(bench)
+    bench.note("the device suppresses doorbells at times" if 1 in seen else "the device never suppressed doorbells")
+
+
+@check("ANS-3")
+def used_flags_are_0_with_event_idx(bench: Bench) -> None:
+    """With EVENT_IDX, the used ring's flags are 0."""
+    wrong = _flags(bench, Feature.EVENT_IDX) - {0}
+    bench.must(not wrong, f"the used ring's flags were {', '.join(f'{flags:#x}' for flags in wrong)}")
+
+
+@check("ANS-4")
+def doorbells_by_avail_event_are_enough(bench: Bench) -> None:
+    """Doorbells rung only where avail_event asks for them keep a queue going."""
+    bench.packed = False
+    bench.start(Feature.EVENT_IDX)
+    ring = bench.ring(TX)
+    rung = 0
+    for turn in range(TURNS):
+        old = ring.avail_idx
+        for _ in range(1 + turn % 3):
+            ring.offer([bench.frame()], publish=False)
+        ring.publish()
+        event, new = ring.avail_event, ring.avail_idx
+        if new - event - 1 & 0xFFFF < new - old & 0xFFFF:  # 2.7.10
+            bench.device.bell(TX)
+            rung += 1
+        bench.wait_used(ring, 1 + turn % 3)
+        if turn % 8 == 7:
+            bench.wait(lambda: False, "rest", bench.silence / 4)
+    bench.note(f"{rung} doorbells were asked for in {TURNS} turns")
+
+
+def _still_works(bench: Bench, what: str) -> None:
+    broken = bench.device.status & DeviceStatus.NEEDS_RESET
+    bench.must(not broken, f"{what}: the device needs a reset")
+    bench.send(bench.ring(TX))
+    bench.wait_used(bench.ring(TX))
+
+
+@check("ANS-5")
+def spurious_doorbells_do_no_harm(bench: Bench) -> None:
+    """Doorbells with nothing new behind them, one or many, of any queue, change nothing."""
+    bench.start()
+    ring = bench.ring(TX)
+    for queue in (TX, RX):
+        bench.device.bell(queue)
+        _still_works(bench, f"a doorbell of queue {queue} with nothing new")
+    for queue in (TX, RX):
+        for _ in range(STORM):
+            bench.device.bell(queue)
+        never_used(bench, ring, "a buffer was used that was not made available")
+        _still_works(bench, f"{STORM} doorbells of queue {queue} with nothing new")
+
+
+@check("X-13")
+def buffers_are_seen_without_a_doorbell(bench: Bench) -> None:
+    """Whether the device looks for buffers without being told of them."""
+    bench.start()
+    ring = bench.ring(TX)
+    at_once, after_rest = 0, 0
+    for turn in range(4):
+        if turn % 2:
+            bench.wait(lambda: False, "rest", bench.silence)
+        ring.offer([bench.frame()])
+        seen = bench.wait(ring.used, "a buffer without a doorbell", bench.silence)
+        at_once, after_rest = at_once + (bool(seen) and not turn % 2), after_rest + (bool(seen) and turn % 2)
+        if not seen:
+            bench.device.bell(TX)
+            bench.wait_used(ring)
+    bench.note(f"without a doorbell {at_once} of 2 buffers were used after traffic, {after_rest} of 2 after a rest")
+
+
+@check("U-5")
+def notification_data_is_a_hint(bench: Bench) -> None:
+    """With NOTIFICATION_DATA, doorbells that tell of too little or too much do no harm."""
+    bench.start(Feature.NOTIFICATION_DATA)
+    ring = bench.ring(TX)
+    for _ in range(3):
+        bench.send(ring)
+        bench.wait_used(ring)
+    here = bench.device.doorbell_data(TX) >> 16
+    for wrong in (here - 1, here - 3, here + 1, here + 100, here ^ 0x8000):
+        bench.device.bell(TX, TX | (wrong & 0xFFFF) << 16)
+        never_used(bench, ring, f"told of {wrong & 0xFFFF:#x}, the device used what was not made available")
+        _still_works(bench, f"a doorbell that tells of {wrong & 0xFFFF:#x} at {here:#x}")
+        here = bench.device.doorbell_data(TX) >> 16
