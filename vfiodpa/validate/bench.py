@@ -24,6 +24,7 @@ from ..memory import Gpa, Iova
 from ..pci.function import PciFunction, Perm
 from ..spec.features import Feature, closed
 from ..spec.virtio_pci import NO_VECTOR
+from ..trace.traced import TracedFunction
 from .device import Device
 from .dump import dump_memory
 from .hooks import NO_HOOKS, Hooks, no_hook
@@ -52,11 +53,15 @@ class Interrupt:
     vector: int
     fd: int
     answer: float = ANSWER_S
+    told: Callable[[int, int], None] = lambda _vector, _count: None  # for recordings
 
     def fired(self, timeout: float | None = None) -> int:
         """How often it was signalled since the last look; waits for the first. 0: not within ``timeout``."""
         wait = self.answer if timeout is None else timeout
-        return os.eventfd_read(self.fd) if select.select([self.fd], [], [], wait)[0] else 0
+        count = os.eventfd_read(self.fd) if select.select([self.fd], [], [], wait)[0] else 0
+        if count:
+            self.told(self.vector, count)
+        return count
 
 
 @dataclass(slots=True)
@@ -231,6 +236,8 @@ class Bench:
         if vector not in self._irqs:
             fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._irqs[vector] = Interrupt(vector, fd, self.answer)
+            if isinstance(self.function, TracedFunction):
+                self._irqs[vector].told = self.function.interrupt
             self.function.set_irq(vector, fd)
         return self._irqs[vector]
 

@@ -75,7 +75,7 @@ class Runner:
     def close(self) -> None:
         """Leave the device reset, if it lets itself; unmap."""
         try:
-            with self.signals.within(RECOVERY_S, "the last reset"):
+            with self.signals.within(RECOVERY_S, "time is up for the last reset", stoppable=False):
                 self._mark("end")
                 self._bench(0.0).device.reset()
         except (VfiodpaError, Finding) as error:
@@ -277,7 +277,7 @@ class Runner:
         if not bench.touched:
             return ""
         try:
-            with self.signals.within(RECOVERY_S, "time is up for the recovery"):
+            with self.signals.within(RECOVERY_S, "time is up for the recovery", stoppable=False):
                 self._reset(bench)
                 if prove and not self._registers_only:
                     prove_traffic(bench)
