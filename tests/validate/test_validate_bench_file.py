@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from vfiodpa.validate.wire_interface import InterfaceWire
 
 from tests.cli.cli_rig import Cli
 from tests.pci.fake_host import FakeHost
@@ -22,7 +23,6 @@ from vfiodpa.validate.hooks import NO_HOOKS, Hooks, of_wire
 from vfiodpa.validate.runner import Runner
 from vfiodpa.validate.target import open_target
 from vfiodpa.validate.verdict import Verdict
-from vfiodpa.validate.wire_interface import InterfaceWire
 
 TOP = Path(__file__).parents[2]
 SAMPLE = TOP / "docs/how-to/bench.toml"

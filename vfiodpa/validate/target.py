@@ -85,6 +85,8 @@ def _software(device: str, *, wired: bool) -> tuple[str, str]:
         keys.append(f"queues={PAIRS}")
     if open_is("admin=", "model=ifcvf"):
         keys.append("admin=on")
+    if open_is("suspend=", "model=ifcvf"):
+        keys.append("suspend=on")
     if open_is("strict="):
         keys.append("strict=off")
     if link:

@@ -199,6 +199,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "U-11",
         "a queue cannot have less than 16 entries",
+        also=("U-1", "U-2", "U-3", "U-4"),
         writes={"CommonCfg.queue_size": lambda _nic, value: value if value >= FEW else None},
     ),
     Mutant("U-12", "the device has 32 bits of ring addresses", patch=_32_bits),
