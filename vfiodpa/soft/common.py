@@ -74,7 +74,7 @@ class Common:
             "device_feature_select": state.device_select,
             "driver_feature_select": state.driver_select,
             "config_msix_vector": state.config_vector,
-            "num_queues": len(state.queues),
+            "num_queues": state.admin_index,
             "queue_select": state.queue_select,
         }
         if name in simple:
@@ -83,7 +83,9 @@ class Common:
             return _word(state.offered, state.device_select)
         if name == "driver_feature":
             return _word(state.driver_features, state.driver_select)
-        return self.behind.generation() if name == "config_generation" else 0  # no admin queue
+        if name == "admin_queue_index":
+            return state.admin_index if state.admin else 0
+        return self.behind.generation() if name == "config_generation" else state.admin
 
     def _load_status(self) -> int:
         state = self.state

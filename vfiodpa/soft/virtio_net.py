@@ -19,6 +19,7 @@ from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
 from ..spec.virtio_ring import PACKED_START
 from . import rules
 from .access import Sections, StrictWindow
+from .admin import Admin, AdminQueue
 from .common import Common
 from .control_queue import SIZE as CONTROL_SIZE
 from .control_queue import ControlQueue
@@ -113,15 +114,18 @@ class VirtioNet:
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
         if options.features & Feature.NET_CTRL_VQ:
             queues.append(Queue(len(queues), CONTROL_SIZE))
+        if options.admin:
+            queues.append(Queue(len(queues), CONTROL_SIZE))
         self.mutant: Mutant | None = mutant_of(options.mutant) if options.mutant else None
         offered = options.features
         if self.mutant and self.mutant.features:
             offered = Feature(self.mutant.features(int(offered)))
-        self.state: CommonState = CommonState(offered, queues, options.vectors)
+        self.state: CommonState = CommonState(offered, queues, options.vectors, int(options.admin))
         self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues, options.speed)
         self.settings = NetState(options.queues, NicEffects(engine, self.net, self.state))
         has_control = bool(options.features & Feature.NET_CTRL_VQ)
         self.control = ControlQueue(name, self.settings) if has_control else None
+        self.admin = AdminQueue(name, self.settings, Admin()) if options.admin else None
         ifcvf = options.model is Model.IFCVF
         self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self, strict=options.strict)
         self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))
@@ -199,8 +203,9 @@ class VirtioNet:
         self.isr.clear()
 
     def queue_on(self, queue: Queue) -> None:
-        if self.control and queue.index == self._control_index:
-            self.control.enable(queue, self.engine.dma, self.state.driver_features)
+        commands = self._command_queue(queue.index)
+        if commands:
+            commands.enable(queue, self.engine.dma, self.state.driver_features)
             return
         self.settings.queue_enabled(queue.index)
         first = PACKED_START if self.state.packed else 0
@@ -208,8 +213,9 @@ class VirtioNet:
         self.vendor.queue_on(queue.index)
 
     def queue_off(self, queue: Queue) -> None:
-        if self.control and queue.index == self._control_index:
-            self.control.disable()
+        commands = self._command_queue(queue.index)
+        if commands:
+            commands.disable()
             return
         with self.engine.paused():
             self.vendor.queue_off(queue.index)
@@ -225,7 +231,8 @@ class VirtioNet:
 
     def error(self) -> EngineError:
         """The first error of the queues; false when there is none."""
-        return self.engine.error() or (self.control.error() if self.control else self.engine.error())
+        errors = (queue.error() for queue in (self.control, self.admin) if queue)
+        return self.engine.error() or next(filter(None, errors), EngineError(0, 0, 0))
 
     def generation(self) -> int:
         return self.net.generation
@@ -236,8 +243,9 @@ class VirtioNet:
         """A driver's doorbell write."""
         if not self.running:
             raise rules.EARLY_BELL.breach(self.name, f"doorbell of queue {queue}", "rung before DRIVER_OK")
-        if self.control and queue == self._control_index:
-            self._serve_control(self.control)
+        commands = self._command_queue(queue)
+        if commands:
+            self._serve(commands, queue)
         else:
             self.engine.kick(queue)
 
@@ -245,8 +253,10 @@ class VirtioNet:
         """Without Bus Master there is no DMA; with it the device goes on."""
         if self.running:
             self.engine.run(on and not self.failed)
-            if on and self.control:
-                self._serve_control(self.control)
+            for index in (self._control_index, self.state.admin_index):
+                commands = None if index is None or not on else self._command_queue(index)
+                if commands:
+                    self._serve(commands, index or 0)
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
@@ -289,19 +299,27 @@ class VirtioNet:
     def _control_index(self) -> int | None:
         return self.settings.control_index
 
-    def _serve_control(self, control: ControlQueue) -> None:
+    def _command_queue(self, index: int) -> ControlQueue | None:
+        """The control or administration queue of that index."""
+        if self.control and index == self._control_index:
+            return self.control
+        return self.admin if index == self.state.admin_index else None
+
+    def _serve(self, commands: ControlQueue, index: int) -> None:
         if self.failed or not self.bus_master():
             return
-        vector = self.state.queues[self._control_index or 0].vector
-        if control.serve():
-            self._call(vector)
-        if control.error():
+        if commands.serve():
+            self._call(self.state.queues[index].vector)
+        if commands.error():
             self.notify_config()
 
     def _forget_settings(self) -> None:
         self.settings.clear()
         if self.control:
             self.control.disable()
+        if self.admin:
+            self.admin.disable()
+            self.admin.admin.clear()
         if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
             self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
 
