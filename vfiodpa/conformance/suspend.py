@@ -10,7 +10,7 @@ from ..spec.virtio_pci import DeviceStatus
 from ..validate.bench import PEER, RX, TX, Bench, Interrupt
 from ..validate.check import check
 from ..validate.link import HOOK_S, await_link
-from ..validate.rings import Buf
+from ..validate.rings import Buf, UsedBuf
 from ..validate.verdict import Deviation, NotApplicable
 
 S = DeviceStatus
@@ -173,7 +173,7 @@ def resuming(bench: Bench) -> None:
     bench.start(Feature.SUSPEND)
     ring = bench.ring(TX)
     sent = []
-    used = []
+    used: list[UsedBuf] = []
     for _ in range(3):
         sent += [ring.offer([bench.frame()]) for _ in range(4)]
         bench.device.bell(TX)
