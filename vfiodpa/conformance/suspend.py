@@ -172,7 +172,7 @@ def resuming(bench: Bench) -> None:
     """DRIVER_OK written to a suspended device: it resumes where it was, or needs a reset."""
     bench.start(Feature.SUSPEND)
     ring = bench.ring(TX)
-    sent = []
+    sent: list[int] = []
     used: list[UsedBuf] = []
     for _ in range(3):
         sent += [ring.offer([bench.frame()]) for _ in range(4)]

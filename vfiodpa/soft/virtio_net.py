@@ -172,7 +172,7 @@ class VirtioNet:
     def resume(self) -> None:
         self.suspended = False
         self.go()
-        self._serve_all()
+        self._serve_commands()
         if self._held:
             self.change_config()
 
@@ -253,7 +253,7 @@ class VirtioNet:
         if self.running:
             self.engine.run(on and not self.failed)
             if on:
-                self._serve_all()
+                self._serve_commands()
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
@@ -302,12 +302,12 @@ class VirtioNet:
             return self.control
         return self.admin if index == self.state.admin_index else None
 
-    def _serve_all(self) -> None:
-        """Commands that came while they could not be served."""
+    def _serve_commands(self) -> None:
+        """What came while nobody looked."""
         for index in (self._control_index, self.state.admin_index):
             commands = None if index is None else self._command_queue(index)
-            if commands:
-                self._serve(commands, index or 0)
+            if commands and index is not None:
+                self._serve(commands, index)
 
     def _serve(self, commands: ControlQueue, index: int) -> None:
         if self.failed or not self.bus_master():
