@@ -20,6 +20,7 @@ CONFIGURATIONS = (
     Feature.NET_CTRL_VQ | Feature.NET_RSS,
     Feature.RING_PACKED,
     Feature.NOTIF_CONFIG_DATA,
+    Feature.ADMIN_VQ,
 )
 
 
@@ -33,7 +34,11 @@ def _caps(bench: Bench, *, data: bool) -> list[Virtio]:
 def _offsets(bench: Bench) -> Iterator[tuple[int, int]]:
     """(queue, queue_notify_off) of all queues that are there, as negotiated."""
     common = bench.device.common
-    for queue in range(int(common.num_queues)):
+    queues = list(range(int(common.num_queues)))
+    if bench.device.features & Feature.ADMIN_VQ:
+        first = int(common.admin_queue_index)
+        queues += range(first, min(first + int(common.admin_queue_num), 0x10000))
+    for queue in queues:
         common.queue_select = queue
         if common.queue_size:
             yield queue, int(common.queue_notify_off)
