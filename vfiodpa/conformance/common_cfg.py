@@ -7,7 +7,7 @@ from ..spec.virtio_pci import CfgType
 from ..validate.bench import RX, TX, Bench
 from ..validate.check import check
 from ..validate.device import WORDS
-from ..validate.link import link_down
+from ..validate.link import HOOK_S, link_down
 from ..validate.structures import of_type
 
 PAST = (0, 1, 7, 100)  # queues behind the last one
@@ -67,7 +67,7 @@ def driver_features_read_back(bench: Bench) -> None:
             bench.must(valid == want[word], f"word {word} reads {seen:#x} after {want[word]:#x} was written")
 
 
-@check("P-COM-6", hook="link", features=Feature.NET_STATUS)
+@check("P-COM-6", hook="link", features=Feature.NET_STATUS, deadline=HOOK_S)
 def the_generation_follows_changes(bench: Bench) -> None:
     """Once a configuration field has changed and was read, ``config_generation`` is another one."""
     bench.start()
