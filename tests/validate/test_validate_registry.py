@@ -79,4 +79,4 @@ def test_features_of_a_row_have_names() -> None:
 def test_a_check_has_a_title_of_one_sentence(clause: str) -> None:
     title = all_checks()[clause].title
     assert title != CLAUSES[clause].text, "it has no docstring"
-    assert title.endswith(".") and len(title) <= 130
+    assert title.endswith((".", ".)")) and len(title) <= 130

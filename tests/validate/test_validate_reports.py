@@ -154,6 +154,12 @@ def test_a_run_that_knows_little_of_its_device_has_a_page() -> None:
     assert Page(run_page(a_run(device={"name": "soft0"}))).text.count("soft0") > 1
 
 
+def test_a_permission_shows_what_was_recorded() -> None:
+    run = a_run(an_outcome("RFB-2", Verdict.INFO, notes=("it goes on without", "more")), an_outcome(notes=("quiet",)))
+    rows = {row.clause: row.line for row in run_view(run).rows}
+    assert rows == {"RFB-2": "it goes on without", "STS-1": ""}
+
+
 def test_reasons_are_counted() -> None:
     run = a_run(*(an_outcome(f"P-COM-{n}", Verdict.SKIP, "no wire" if n % 3 else "no MQ") for n in range(1, 8)))
     assert [(reason, len(clauses)) for reason, clauses in run_view(run).skips] == [("no wire", 5), ("no MQ", 2)]

@@ -41,12 +41,14 @@ def proofs(monkeypatch: pytest.MonkeyPatch) -> list[Bench]:
     return found
 
 
-def nothing(_bench: Bench) -> None:
+def nothing(bench: Bench) -> None:
     """A device that does right."""
+    bench.device.reset()  # a check that never looks at the device leaves nothing to bring back
 
 
 def raising(error: Exception) -> Callable[..., None]:
-    def run(*_arguments: object) -> None:
+    def run(bench: Bench, *_more: object) -> None:
+        bench.device.reset()
         raise error
 
     return run
@@ -118,7 +120,11 @@ def test_a_check_that_waits_for_ever_fails_at_its_deadline(runner: Runner) -> No
 
 
 def test_a_deadline_is_the_checks_and_not_the_recoverys(runner: Runner, proofs: list[Bench]) -> None:
-    outcome = runner.run_one(make_check(lambda bench: bench.wait(lambda: False, "never", 60), deadline=0.02))
+    def run(bench: Bench) -> None:
+        bench.start()
+        bench.wait(lambda: False, "never", 60)
+
+    outcome = runner.run_one(make_check(run, deadline=0.05))
     assert outcome.verdict is Verdict.FAIL
     assert [bench.deadline for bench in proofs] == [0.0]
 
@@ -182,7 +188,8 @@ def test_a_device_that_does_not_come_back_ends_the_run(runner: Runner) -> None:
 
 
 def test_a_wedged_device_still_has_the_verdict_of_its_check(runner: Runner) -> None:
-    def run(_bench: Bench) -> None:
+    def run(bench: Bench) -> None:
+        bench.start()
         cast("SoftFunction", runner.function.inner).unplug()
         raise Deviation("and it smoked")
 

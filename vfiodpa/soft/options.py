@@ -47,6 +47,7 @@ CONTROL = (
     | Feature.NET_MQ
     | Feature.NET_RSS
     | Feature.NET_HASH_REPORT
+    | Feature.NET_HASH_TUNNEL
     | Feature.NET_NOTF_COAL
     | Feature.NET_VQ_NOTF_COAL
     | Feature.NET_DEVICE_STATS

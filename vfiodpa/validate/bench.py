@@ -24,6 +24,7 @@ from ..memory import Gpa, Iova
 from ..pci.function import PciFunction, Perm
 from ..spec.features import Feature, closed
 from ..spec.virtio_pci import NO_VECTOR
+from ..trace.traced import TracedFunction
 from .device import Device
 from .dump import dump_memory
 from .hooks import NO_HOOKS, Hooks, no_hook
@@ -52,11 +53,15 @@ class Interrupt:
     vector: int
     fd: int
     answer: float = ANSWER_S
+    told: Callable[[int, int], None] = lambda _vector, _count: None  # for recordings
 
     def fired(self, timeout: float | None = None) -> int:
         """How often it was signalled since the last look; waits for the first. 0: not within ``timeout``."""
         wait = self.answer if timeout is None else timeout
-        return os.eventfd_read(self.fd) if select.select([self.fd], [], [], wait)[0] else 0
+        count = os.eventfd_read(self.fd) if select.select([self.fd], [], [], wait)[0] else 0
+        if count:
+            self.told(self.vector, count)
+        return count
 
 
 @dataclass(slots=True)
@@ -231,6 +236,8 @@ class Bench:
         if vector not in self._irqs:
             fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._irqs[vector] = Interrupt(vector, fd, self.answer)
+            if isinstance(self.function, TracedFunction):
+                self._irqs[vector].told = self.function.interrupt
             self.function.set_irq(vector, fd)
         return self._irqs[vector]
 
@@ -240,14 +247,18 @@ class Bench:
 
     # Traffic
 
-    def knock(self, what: str, *rings: Ring) -> None:
-        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring."""
-        before = [ring.untouched() for ring in rings]
+    def knock(self, what: str, *rings: Ring, used_only: bool = False) -> None:
+        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring.
+
+        ``used_only``: it may say what doorbells it wants.
+        """
+        view = Ring.used_part if used_only else Ring.whole
+        before = [view(ring, ring.untouched()) for ring in rings]
         for ring in rings:
             ring.publish()
         for ring in rings:
             self.device.bell(ring.index)
-        self.still(lambda: [ring.image() for ring in rings], what, before)
+        self.still(lambda: [view(ring, ring.image()) for ring in rings], what, before)
 
     def send(self, ring: Ring, *chain: Buf) -> int:
         """Make a chain available (a plain frame, if nothing is said) and ring the doorbell; returns its id."""

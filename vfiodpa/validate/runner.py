@@ -31,7 +31,7 @@ from .hooks import NO_HOOKS, Hooks, no_hook
 from .identity import describe, environment
 from .interrupts import Signals, Stopped
 from .results import Outcome, Run
-from .verdict import Deviation, Finding, NotApplicable, Overdue, Refused, Suspicion, Verdict
+from .verdict import Finding, NotApplicable, Refused, Suspicion, Verdict
 from .wire import Wire
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Runner:
     def close(self) -> None:
         """Leave the device reset, if it lets itself; unmap."""
         try:
-            with self.signals.within(RECOVERY_S, "the last reset"):
+            with self.signals.within(RECOVERY_S, "time is up for the last reset", stoppable=False):
                 self._mark("end")
                 self._bench(0.0).device.reset()
         except (VfiodpaError, Finding) as error:
@@ -253,28 +253,31 @@ class Runner:
                 return Verdict.SKIP, no_hook(check.hook)
             with self.signals.within(check.deadline + GRACE_S, "time is up, in a call that does not look at the clock"):
                 check.run(bench)
-        except NotApplicable as finding:
-            return Verdict.SKIP, str(finding)
-        except Refused as finding:
-            return Verdict.REJECT, str(finding)
-        except Suspicion as finding:
-            return Verdict.WARN, str(finding)
-        except (Deviation, Overdue) as finding:
-            return _failed(clause), str(finding)
-        except DriverBreach:
-            raise  # the check's own fault: only the software NIC says so
-        except Unsupported as error:
-            return Verdict.SKIP, str(error)
-        except VfiodpaError as error:
-            return _failed(clause), str(error)
+        except (Finding, VfiodpaError, ValueError, LookupError, ArithmeticError) as found:
+            return self._verdict(check, found)
         return (Verdict.PASS if clause.level.binding or clause.takes.value != "N" else Verdict.INFO), ""
+
+    def _verdict(self, check: Check, found: Exception) -> tuple[Verdict, str]:
+        """What it means that a check ended so."""
+        if isinstance(found, NotApplicable | Unsupported):
+            return Verdict.SKIP, str(found)
+        if isinstance(found, Refused):
+            return Verdict.REJECT, str(found)
+        if isinstance(found, Suspicion):
+            return Verdict.WARN, str(found)
+        if isinstance(found, DriverBreach):
+            raise found  # the check's own fault: only the software NIC says so
+        if isinstance(found, Finding | VfiodpaError):
+            return _failed(check.clause), str(found)
+        log.warning("%s: the check stumbled", check.where, exc_info=found)
+        return _failed(check.clause), f"the check stumbled over what the device said: {found!r}"
 
     def _recover(self, bench: Bench, *, prove: bool) -> str:
         """Bring the device back; with ``prove`` see that it works. Returns what is in the way, or nothing."""
         if not bench.touched:
             return ""
         try:
-            with self.signals.within(RECOVERY_S, "time is up for the recovery"):
+            with self.signals.within(RECOVERY_S, "time is up for the recovery", stoppable=False):
                 self._reset(bench)
                 if prove and not self._registers_only:
                     prove_traffic(bench)
