@@ -9,6 +9,9 @@
 #define TYPE_QINQ      0x88a8u
 #define PROTOCOL_TCP   6u
 #define PROTOCOL_UDP   17u
+#define UDP_HEADER     8u
+#define VXLAN_HEADER   8u
+#define VXLAN_PORT     4789u
 #define MAX_TAGS       2
 #define MAX_EXTENSIONS 8
 
@@ -79,6 +82,24 @@ void vdp_flow_parse(struct vdp_flow *ret, const uint8_t *head, uint32_t length)
 		parse_ipv4(ret, head, at, length);
 	else if (type == TYPE_IPV6)
 		parse_ipv6(ret, head, at, length);
+}
+
+void vdp_flow_inner(struct vdp_flow *flow, const uint8_t *head, uint32_t length, uint32_t tunnels)
+{
+	struct vdp_flow inner;
+	uint32_t at = flow->transport + UDP_HEADER + VXLAN_HEADER;
+
+	if (!(tunnels & VDP_TUNNEL_VXLAN) || flow->protocol != PROTOCOL_UDP || at > length)
+		return;
+	if (load16(head + flow->transport + 2) != VXLAN_PORT)
+		return;
+	vdp_flow_parse(&inner, head + at, length - at);
+	if (!inner.network)
+		return;
+	inner.network += at;
+	inner.transport += inner.transport ? at : 0;
+	inner.vlan = flow->vlan;
+	*flow = inner;
 }
 
 uint32_t vdp_toeplitz(const uint8_t key[VDP_HASH_KEY], const uint8_t *data, uint32_t length)

@@ -19,6 +19,17 @@ struct vdp_flow {
 /* head: private memory. */
 void vdp_flow_parse(struct vdp_flow *ret, const uint8_t *head, uint32_t length);
 
+/* Bits of enabled_tunnel_types. Ref: virtio 1.3, 5.1.6.5.5 */
+enum vdp_tunnel_type {
+	VDP_TUNNEL_VXLAN = 16,
+};
+
+/*
+ * Of a frame in a tunnel of one of these types (enum vdp_tunnel_type): where its inner headers are, in *flow.
+ * Any other is left as it is.
+ */
+void vdp_flow_inner(struct vdp_flow *flow, const uint8_t *head, uint32_t length, uint32_t tunnels);
+
 #define VDP_HASH_KEY 40u
 
 /* Bits of hash_types, and the numbers of hash_report. Ref: virtio 1.3, 5.1.6.4.3 */

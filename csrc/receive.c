@@ -132,8 +132,13 @@ static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struc
 		vdp_count(&pair->rx->stats.filtered, 1);
 		return NULL;
 	}
-	if (nic->rss.types)
-		header->hash = vdp_flow_hash(flow, head, nic->rss.types, nic->rss.key, &header->hash_report);
+	if (nic->rss.types) {
+		struct vdp_flow hashed = *flow;
+
+		vdp_flow_inner(&hashed, head, VDP_FLOW_HEAD, nic->rss.tunnels);
+		header->hash =
+		    vdp_flow_hash(&hashed, head, nic->rss.types, nic->rss.key, &header->hash_report);
+	}
 	to = (uint32_t)(pair - nic->pairs);
 	if (nic->rss.steer)
 		to = vdp_rss_pair(&nic->rss, header->hash, header->hash_report);

@@ -16,6 +16,7 @@ struct vdp_rss {
 	uint16_t unclassified; /* pair of frames without a hash */
 	uint16_t table[512];   /* pairs */
 	uint8_t key[40];       /* VDP_HASH_KEY */
+	uint32_t tunnels;      /* enum vdp_tunnel_type: whose inner headers are hashed */
 };
 
 #endif

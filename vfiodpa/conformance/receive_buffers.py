@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..spec.features import Feature
 from ..spec.virtio_net import NetHdr
-from ..validate.bench import ANSWER_S, RX, Bench
+from ..validate.bench import RX, Bench
 from ..validate.check import check
 from ..validate.frames import ETHERNET, Flow, fresh_mark, packet, plain
 from ..validate.rings import Buf, Ring, UsedBuf
@@ -59,7 +59,7 @@ class SmallBuffers:
             return self._find(mark, NetHdr.size + len(frame))
 
         laid: Laid | None = self.bench.wait(found, "a frame from the wire")
-        self.bench.must(laid, f"a frame of {size} bytes was not received whole within {ANSWER_S:g} s")
+        self.bench.must(laid, f"a frame of {size} bytes was not received whole within {self.bench.answer:g} s")
         return laid or Laid(0, ())
 
     def _find(self, mark: bytes, whole: int) -> Laid | None:

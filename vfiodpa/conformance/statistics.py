@@ -11,6 +11,7 @@ from ..validate.check import check
 from ..validate.control import MARGIN, Answer, Control
 from ..validate.rings import POISON
 from ..validate.verdict import NotApplicable
+from ..validate.wires import OFFLOADS
 
 ROOM = 512  # bytes for a reply
 # Which groups a kind of queue can have, by their bits: receive, transmit, control queue.
@@ -20,7 +21,7 @@ BODY: dict[int, int] = {StatsType.RX_BASIC: 40, StatsType.TX_BASIC: 40, StatsTyp
 
 def _start(bench: Bench) -> tuple[Control, int]:
     """The control queue, and the groups that the device says it has."""
-    control = Control.start(bench, Feature.NET_DEVICE_STATS)
+    control = Control.start(bench, int(Feature.NET_DEVICE_STATS | OFFLOADS))  # some groups are theirs
     answer = control.ask(CtrlClass.STATS, StatsCommand.QUERY, result=8)
     bench.must(answer.ok and len(answer.result) == 8, f"STATS_QUERY: {answer}, {len(answer.result)} bytes")
     return control, int.from_bytes(answer.result, "little")

@@ -7,6 +7,11 @@ RECORDED = "a permission or a reason: there is nothing to decide"
 NO_RESOURCES = "the software NIC has no capability and no resource object: a check could not be proved"
 OUT_OF_MEMORY = "nothing makes the software NIC answer EAGAIN or ENOMEM: a check could not be proved"
 
+_NO_FIELD = "without the feature the header has no such field: what lies at its place is the frame (N-TX-2, N-RX-5)"
+_NO_TUNNELS = "wants UDP_TUNNEL_GSO of the software NIC and of its peer, which have none"
+_NO_IPSEC = "wants IPsec: the software NIC has none, and no NIC of today does"
+_NO_FLOW_FILTER = "wants a flow filter: the software NIC has none"
+
 
 def _because(reason: str, clauses: str) -> dict[str, str]:
     return dict.fromkeys(clauses.split(), reason)
@@ -27,4 +32,64 @@ _ADMIN = {
     **_because(OUT_OF_MEMORY, "ADQ-11"),
 }
 
-UNCHECKED: dict[str, str] = {**_ADMIN}
+_REGISTERS = {
+    # Status, features, reset
+    "FEAT-6": "the reason for FEAT-5: no requirement",
+    "RFB-2": "a permission: no device can break it",
+    "RFB-4": "a permission: no device can break it",
+    "RFB-6": "a permission: no device can break it",
+    "RFB-7": "a permission: no device can break it",
+    "SHM-1": "what a region does cannot be seen from outside (P-SHM looks at where regions are)",
+    # PCI
+    "P-ID-3": "a permission: no device can break it (reports show the subsystem ids)",
+    "P-CAP-2": "a permission: no device can break it",
+    "P-COM-5": "a permission: no device can break it (FEAT-3 looks at what such bits do)",
+    "P-VND-1": "says what is allowed: no requirement",
+    "P-VND-2": "says what is allowed: no requirement",
+    "P-MSX-3": "useful is not defined (reports show the number of vectors)",
+    "P-LEG-1": "no legacy device had a non-transitional device's id; the write it tells of makes the BARs vanish",
+    "X-3": "a permission: no device can break it (P-CAP-3 looks at the order)",
+    "X-4": "a permission: no device can break it",
+    "X-5": "a permission: no device can break it",
+    # Network device
+    "N-CFG-9": "a permission: no device can break it",
+    "U-15": "times are noted, not judged: RST-1 and P-COM-7 note how long resets take",
+}
+
+_RINGS = {
+    "USD-3": "a permission: no device can break it (USD-2 notes what it does)",
+    "ANS-2": "a permission: no device can break it (ANS-1 notes what it does)",
+    "PKV-3": "a permission, and a driver that looks at slots in their order cannot tell",
+    "X-13": "a permission: no device can break it (ANS-5 notes what it does)",
+}
+
+_NETWORK = {
+    "N-TX-3": "a permission: no device can break it",
+    "N-TX-4": _NO_FIELD,
+    "N-TX-5": "a permission: no device can break it",
+    "N-TX-6": "a permission: no device can break it (N-TX-7 tries wrong hints)",
+    "N-TX-8": _NO_TUNNELS,
+    "N-TX-9": _NO_FIELD,
+    "N-TX-10": _NO_TUNNELS,
+    "N-TX-11": _NO_TUNNELS,
+    "N-TX-13": _NO_FIELD,
+    "N-RX-15": "a permission: no device can break it",
+    "N-RX-16": _NO_FIELD,
+    "N-RX-17": "a permission: no device can break it (N-RX-18 to N-RX-20 look at what it does)",
+    "N-RX-21": _NO_TUNNELS,
+    "N-RX-22": _NO_TUNNELS,
+    "N-RX-23": _NO_TUNNELS,
+    "N-RX-26": "wants RSC_EXT, which the software NIC does not have",
+    "N-RX-29": "a permission: no device can break it (N-RX-30 looks at what it does)",
+    **{f"N-RX-{number}": _NO_TUNNELS for number in range(31, 35)},
+    **{f"N-RX-{number}": _NO_IPSEC for number in range(35, 42)},
+    **{f"N-RCTX-{number}": "wants RSS_CONTEXT, which the software NIC does not have" for number in range(1, 3)},
+    "N-COAL-7": "a permission: no device can break it",
+    "N-STAT-6": "64-bit counters do not wrap within anybody's time",
+    **{f"N-FF-{number}": _NO_FLOW_FILTER for number in range(1, 22)},
+    **{f"N-IPS-{number}": _NO_IPSEC for number in range(1, 11)},
+    # Rules in running text
+    "X-11": "a permission: no device can break it",
+}
+
+UNCHECKED: dict[str, str] = {**_REGISTERS, **_RINGS, **_NETWORK, **_ADMIN}

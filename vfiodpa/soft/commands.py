@@ -15,6 +15,7 @@ from ..spec.virtio_net import (
     CoalescingCommand,
     CtrlClass,
     GuestOffloadsCommand,
+    HashTunnelCommand,
     MacCommand,
     MqCommand,
     RxCommand,
@@ -144,6 +145,7 @@ COMMANDS: dict[tuple[int, int], Command] = {
     (CtrlClass.NOTF_COAL, CoalescingCommand.RX_SET): Command(F.NET_NOTF_COAL, coalescing.set_receive),
     (CtrlClass.NOTF_COAL, CoalescingCommand.VQ_SET): Command(F.NET_VQ_NOTF_COAL, coalescing.set_queue),
     (CtrlClass.NOTF_COAL, CoalescingCommand.VQ_GET): Command(F.NET_VQ_NOTF_COAL, coalescing.get_queue),
+    (CtrlClass.HASH_TUNNEL, HashTunnelCommand.SET): Command(F.NET_HASH_TUNNEL, rss.configure_tunnels),
     (CtrlClass.STATS, StatsCommand.QUERY): Command(F.NET_DEVICE_STATS, device_stats.query),
     (CtrlClass.STATS, StatsCommand.GET): Command(F.NET_DEVICE_STATS, device_stats.get),
 }

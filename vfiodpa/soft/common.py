@@ -29,6 +29,10 @@ class Behind(Protocol):
 
     def go(self) -> None: ...
 
+    def suspend(self) -> None: ...
+
+    def resume(self) -> None: ...
+
     def device_reset(self) -> None: ...
 
     def queue_on(self, queue: Queue) -> None: ...
@@ -136,11 +140,11 @@ class Common:
             raise
 
     def _status(self, value: int, _name: str, _index: int) -> None:
-        wanted = DeviceStatus(value) | self.state.status & DeviceStatus.NEEDS_RESET
-        added = wanted & ~self.state.status
         if not value:
             self.reset()
             return
+        wanted = DeviceStatus(self._suspension(value)) | self.state.status & DeviceStatus.NEEDS_RESET
+        added = wanted & ~self.state.status
         if added & DeviceStatus.FEATURES_OK and not self.accept_features():
             wanted &= ~DeviceStatus.FEATURES_OK
         if added & DeviceStatus.DRIVER_OK:
@@ -148,6 +152,18 @@ class Common:
         self.state.status = wanted
         if added & DeviceStatus.FEATURES_OK:
             self.state.features_ok_read = False
+
+    def _suspension(self, value: int) -> int:
+        """See to SUSPEND (virtio 1.4, 3.5); returns the other bits, with it as it is now."""
+        state, suspended, going = self.state, DeviceStatus.SUSPEND, DeviceStatus.DRIVER_OK
+        if state.status & suspended and value & going:
+            self.behind.resume()
+            state.status = state.status & ~suspended | going
+        elif value & suspended and state.status & going and state.driver_features & Feature.SUSPEND:
+            self.behind.suspend()
+            state.status = state.status & ~going | suspended
+            value &= ~int(going)
+        return value & ~int(suspended) | int(state.status & suspended)
 
     def reset(self) -> None:
         """Device reset (2.4); it is complete on return."""

@@ -43,7 +43,7 @@ class NicEffects:
 
     def set_rss(self, rss: Rss) -> None:
         native = ffi.new("struct vdp_rss *")
-        native.steer, native.types = bool(rss.table), int(rss.types)
+        native.steer, native.types, native.tunnels = bool(rss.table), int(rss.types), int(rss.tunnels)
         native.mask, native.unclassified = max(len(rss.table) - 1, 0), rss.unclassified
         native.table[0 : len(rss.table)] = list(rss.table)
         native.key[0 : len(rss.key)] = list(rss.key)

@@ -13,7 +13,7 @@ from ..spec.features import Feature
 from ..spec.virtio_net import DUPLEX_FULL, NetConfig, NetStatus
 from ..spec.virtio_pci import IsrCfg, IsrStatus
 from . import rules
-from .settings import HASHES, MAX_INDIRECTION, MAX_KEY
+from .settings import HASHES, MAX_INDIRECTION, MAX_KEY, TUNNELS
 
 # A field exists when its feature is offered (5.1.4).
 _NEEDS = {
@@ -26,8 +26,9 @@ _NEEDS = {
     "rss_max_key_size": Feature.NET_RSS | Feature.NET_HASH_REPORT,
     "rss_max_indirection_table_length": Feature.NET_RSS,
     "supported_hash_types": Feature.NET_RSS | Feature.NET_HASH_REPORT,
+    "supported_tunnel_types": Feature.NET_HASH_TUNNEL,
 }
-NET_CONFIG_LENGTH = 0x18  # up to supported_hash_types; what follows belongs to a feature that is never offered
+NET_CONFIG_LENGTH = NetConfig.size
 
 
 class NetConfigModel:
@@ -59,6 +60,7 @@ class NetConfigModel:
             "rss_max_key_size": MAX_KEY,
             "rss_max_indirection_table_length": MAX_INDIRECTION,
             "supported_hash_types": int(HASHES),
+            "supported_tunnel_types": int(TUNNELS),
         }
         return values[name]
 

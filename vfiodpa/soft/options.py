@@ -47,6 +47,7 @@ CONTROL = (
     | Feature.NET_MQ
     | Feature.NET_RSS
     | Feature.NET_HASH_REPORT
+    | Feature.NET_HASH_TUNNEL
     | Feature.NET_NOTF_COAL
     | Feature.NET_VQ_NOTF_COAL
     | Feature.NET_DEVICE_STATS
@@ -142,6 +143,7 @@ class SoftOptions:
     model: Model = Model.DEFAULT
     lm: LmLayout = LmLayout.PAIRS
     reset: bool = True
+    suspend: bool = False  # offers VIRTIO_F_SUSPEND (virtio 1.4)
     off: Feature = NONE
     frame: int = 60
     sizes: tuple[int, ...] = ()  # of generated frames, in turn; instead of frame
@@ -195,7 +197,8 @@ class SoftOptions:
             off |= Feature.NET_MQ
         if off & Feature.NET_CTRL_VQ:
             off |= CONTROL  # also what the specification lets stand without a control queue
-        return closed(OFFERED & ~off | (Feature.ADMIN_VQ if self.admin else NONE))
+        own = (Feature.ADMIN_VQ if self.admin else NONE) | (Feature.SUSPEND if self.suspend else NONE)
+        return closed((OFFERED | own) & ~off)
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -307,6 +310,7 @@ _KEYS = {
     "model":       _Key(Model, ", ".join(m.value for m in Model)),
     "lm":          _Key(LmLayout, ", ".join(m.value for m in LmLayout)),
     "reset":       _Key(_switch, _ON_OFF),
+    "suspend":     _Key(_switch, _ON_OFF),
     "off":         _Key(_features, "+".join(name.lower() for name in names(_MAY_BE_OFF))),
     "frame":       _Key(_number(*FRAME), "60 to 65535 bytes"),
     "sizes":       _Key(_sizes, f"up to {MAX_SIZES} sizes such as 60+576+1514, each 60 to 65535 bytes"),
@@ -386,6 +390,8 @@ def _check_ifcvf(values: dict[str, Any]) -> None:
         return
     if values.get("admin"):
         raise UsageError("model=ifcvf has no administration queue")
+    if values.get("suspend"):
+        raise UsageError("model=ifcvf has no SUSPEND: it is older")
     if values.get("reset"):
         raise UsageError("model=ifcvf has no RING_RESET: it stops queues by its own means")
     if values.get("queues", 1) > IFCVF_PAIRS:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..spec.virtio_net import HashHead, HashType, RssHead, RssTail
-from .settings import HASHES, MAX_INDIRECTION, MAX_KEY, NetState, Refused, Rss
+from ..spec.virtio_net import HashHead, HashType, RssHead, RssTail, TunnelType
+from .settings import HASHES, MAX_INDIRECTION, MAX_KEY, TUNNELS, NetState, Refused, Rss
 
+_TUNNELS = 4  # bytes of enabled_tunnel_types
 _ENTRY = 2  # bytes of a receive queue's number: bits 1 to 16 of its index, which is its pair
 
 
@@ -34,7 +35,7 @@ def configure(state: NetState, data: bytes) -> bytes:
     pairs = max(head.unclassified_queue, *table) + 1
     if pairs > state.max_pairs or not 1 <= tail.max_tx_vq <= state.max_pairs:
         raise Refused(f"queues up to {pairs} and {tail.max_tx_vq} to transmit, there are 1 to {state.max_pairs} pairs")
-    _apply(state, Rss(_types(head.hash_types), key, tuple(table), head.unclassified_queue))
+    _apply(state, Rss(_types(head.hash_types), key, tuple(table), head.unclassified_queue, state.rss.tunnels))
     state.effects.set_pairs(max(pairs, tail.max_tx_vq))
     return b""
 
@@ -45,7 +46,16 @@ def configure_hash(state: NetState, data: bytes) -> bytes:
         raise Refused(f"a hash configuration of {len(data)} bytes")
     head = HashHead.unpack(data[: HashHead.size])
     key = _key(data[HashHead.size :], head.hash_key_length)
-    _apply(state, Rss(_types(head.hash_types), key))
+    _apply(state, Rss(_types(head.hash_types), key, tunnels=state.rss.tunnels))
+    return b""
+
+
+def configure_tunnels(state: NetState, data: bytes) -> bytes:
+    """HASH_TUNNEL_SET: the tunnels whose inner headers are hashed."""
+    types = int.from_bytes(data, "little")
+    if len(data) != _TUNNELS or types & ~int(TUNNELS):
+        raise Refused(f"tunnel types {data.hex()}, the NIC has {int(TUNNELS):#x}")
+    _apply(state, replace(state.rss, tunnels=TunnelType(types)))
     return b""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..spec.features import NONE, Feature
-from ..spec.virtio_net import HashType, RxCommand, control_queue
+from ..spec.virtio_net import HashType, RxCommand, TunnelType, control_queue
 
 F = Feature
 
@@ -15,6 +15,8 @@ MAX_KEY = 40  # bytes; rss_max_key_size
 MAX_INDIRECTION = 512  # entries; rss_max_indirection_table_length
 HASHES = HashType.IPV4 | HashType.TCPV4 | HashType.UDPV4 | HashType.IPV6 | HashType.TCPV6 | HashType.UDPV6
 NO_HASH = HashType(0)
+TUNNELS = TunnelType.VXLAN
+NO_TUNNEL = TunnelType(0)
 GUEST_OFFLOADS = (
     F.NET_GUEST_CSUM
     | F.NET_GUEST_TSO4
@@ -38,6 +40,7 @@ class Rss:
     key: bytes = b""
     table: tuple[int, ...] = ()
     unclassified: int = 0
+    tunnels: TunnelType = NO_TUNNEL  # whose inner headers are hashed
 
 
 @dataclass(frozen=True, slots=True)

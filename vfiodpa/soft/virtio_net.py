@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import StateError
 from ..registers import RegisterBlock, Window
@@ -107,6 +107,8 @@ class VirtioNet:
         self.irqs = irqs
         self.bus_master = bus_master
         self.running: bool = False  # DRIVER_OK
+        self.suspended = False
+        self._held: dict[str, Any] = {}  # changes of the configuration meanwhile (NetConfigModel.change)
         self.failed = ""  # a failure that a test asked for
         self._error_shown = False  # the ISR bit of the data path's error was set
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
@@ -161,13 +163,41 @@ class VirtioNet:
         self.engine.run(True)
         self.running = self.vendor.running = True
 
+    def suspend(self) -> None:
+        """Between two polls of the workers: what they took is used, and notified (virtio 1.4, 3.5)."""
+        self.engine.run(False)
+        self.running = self.vendor.running = False
+        self.suspended = True
+
+    def resume(self) -> None:
+        self.suspended = False
+        self.go()
+        if self.control:
+            self._serve_control(self.control)
+        if self._held:
+            self.change_config()
+
+    def change_config(self, **fields: Any) -> None:
+        """Change fields and notify the driver; while it is suspended both have to wait."""
+        self._held |= fields
+        if not self.suspended:
+            self._take_held()
+            self.notify_config()
+
+    def _take_held(self) -> None:
+        if self._held:
+            self.net.change(**self._held)
+            self._held = {}
+            self._limit_frames()
+
     def device_reset(self) -> None:
         with self.engine.paused():  # between reading a position and stopping nothing may move
             self.vendor.reset()
             self.engine.reset()
             self.engine.set_active_pairs(self.vendor.active_pairs)
             self._forget_settings()
-        self.running = self.vendor.running = False
+        self.running = self.vendor.running = self.suspended = False
+        self._take_held()
         self.failed = ""
         self._error_shown = False
         self.isr.clear()
@@ -230,9 +260,8 @@ class VirtioNet:
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
-        rest = self.net.status & ~NetStatus.LINK_UP
-        self.net.change(status=rest | NetStatus.LINK_UP if up else rest)
-        self.notify_config()
+        rest = self._status_to_be & ~NetStatus.LINK_UP
+        self.change_config(status=rest | NetStatus.LINK_UP if up else rest)
 
     def ask_to_announce(self) -> None:
         """Ask the driver for gratuitous packets (5.1.6.5.4); a configuration change.
@@ -241,14 +270,11 @@ class VirtioNet:
         """
         if not self.settings.features & Feature.NET_GUEST_ANNOUNCE:
             raise StateError("the driver did not negotiate GUEST_ANNOUNCE", device=self.name)
-        self.net.change(status=self.net.status | NetStatus.ANNOUNCE)
-        self.notify_config()
+        self.change_config(status=self._status_to_be | NetStatus.ANNOUNCE)
 
     def set_mtu(self, mtu: int) -> None:
         """Another MTU; a configuration change."""
-        self.net.change(mtu=mtu)
-        self._limit_frames()
-        self.notify_config()
+        self.change_config(mtu=mtu)
 
     def fail(self, why: str) -> None:
         """Enter the error state (2.1.2)."""
@@ -263,6 +289,11 @@ class VirtioNet:
         fd = self.irqs.fd(self.state.config_vector)
         if fd != NONE:
             signal(fd)
+
+    @property
+    def _status_to_be(self) -> NetStatus:
+        """``status``, once a suspension has ended."""
+        return NetStatus(self._held.get("status", self.net.status))
 
     @property
     def _control_index(self) -> int | None:

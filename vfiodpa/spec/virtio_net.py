@@ -86,6 +86,7 @@ class CtrlClass(IntEnum):
     MQ = 4
     GUEST_OFFLOADS = 5
     NOTF_COAL = 6
+    HASH_TUNNEL = 7
     STATS = 8  # since 1.4
 
 
@@ -143,6 +144,12 @@ class CoalescingCommand(IntEnum):
     VQ_GET = 3
 
 
+class HashTunnelCommand(IntEnum):
+    """Hashes of inner headers; the data is a le32 of ``TunnelType`` (5.1.6.5.5)."""
+
+    SET = 0
+
+
 class StatsCommand(IntEnum):
     """Device statistics (virtio 1.4, 5.1.6.5.10)."""
 
@@ -162,6 +169,20 @@ class HashType(IntFlag):
     IP_EX = 1 << 6
     TCP_EX = 1 << 7
     UDP_EX = 1 << 8
+
+
+class TunnelType(IntFlag):
+    """Tunnels whose inner headers can be hashed: ``supported_tunnel_types``, ``enabled_tunnel_types`` (5.1.6.5.5)."""
+
+    GRE_2784 = 1 << 0
+    GRE_2890 = 1 << 1
+    GRE_7676 = 1 << 2
+    GRE_UDP = 1 << 3
+    VXLAN = 1 << 4
+    VXLAN_GPE = 1 << 5
+    GENEVE = 1 << 6
+    IPIP = 1 << 7
+    NVGRE = 1 << 8
 
 
 class HashReport(IntEnum):

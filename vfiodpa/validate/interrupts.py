@@ -28,7 +28,7 @@ class Signals:
     def __init__(self) -> None:
         self.asked = ""  # the name of the signal that asked for the end
         self._armed = False
-        self._open = False
+        self._open = self._stoppable = False
         self._late = ""
         self._before: dict[signal.Signals, Any] = {}
 
@@ -45,8 +45,11 @@ class Signals:
         self._armed = False
 
     @contextmanager
-    def within(self, seconds: float, what: str) -> Iterator[None]:
-        """The block may be cut short: by ``Overdue`` (``what``) after so long, by ``Stopped`` when asked for."""
+    def within(self, seconds: float, what: str, *, stoppable: bool = True) -> Iterator[None]:
+        """The block may be cut short: by ``Overdue`` (``what``) after so long, by ``Stopped`` when asked for.
+
+        Not ``stoppable``: only by time, for what cleans up.
+        """
         if not self._armed:
             yield
             return
@@ -54,12 +57,12 @@ class Signals:
         handler = signal.signal(signal.SIGALRM, self._ring)
         begin, (left, again) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
         try:
-            self._open = True
-            if self.asked:
+            self._open, self._stoppable = True, stoppable
+            if self.asked and stoppable:
                 raise Stopped(f"stopped by {self.asked}")
             yield
         finally:
-            self._open = False
+            self._open = self._stoppable = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, handler)
             if left:  # somebody else's alarm: it still rings
@@ -71,6 +74,6 @@ class Signals:
 
     def _stop(self, number: int, *_: object) -> None:
         self.asked = signal.Signals(number).name
-        if self._open:
-            self._open = False  # once: what cleans up is not cut short
+        if self._stoppable:
+            self._open = self._stoppable = False  # once
             raise Stopped(f"stopped by {self.asked}")

@@ -24,14 +24,14 @@ from ..trace.names import Names
 from ..trace.replay import ReplayFunction
 from ..trace.tail import Tail
 from ..trace.traced import TracedFunction, innermost
-from .bench import Bench, drop_memory, make_memory
+from .bench import ANSWER_S, Bench, drop_memory, make_memory
 from .check import Check
 from .dump import dump_ring
 from .hooks import NO_HOOKS, Hooks, no_hook
 from .identity import describe, environment
 from .interrupts import Signals, Stopped
 from .results import Outcome, Run
-from .verdict import Deviation, Finding, NotApplicable, Overdue, Refused, Suspicion, Verdict
+from .verdict import Finding, NotApplicable, Refused, Suspicion, Verdict
 from .wire import Wire
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ WHO = ("vendor_id", "device_id", "subsystem_vendor_id", "subsystem_id")  # must 
 class Runner:
     """``function`` and ``wire`` stay their opener's. ``packed``: the layout where a check does not say.
 
-    A context manager: within it SIGINT and SIGTERM end a run, and what takes too long is cut short (interrupts.py).
+    ``answer``: seconds after which an answer does not come any more. A context manager: within it SIGINT and SIGTERM
+    end a run, and what takes too long is cut short (interrupts.py).
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Runner:
         *,
         packed: bool = False,
         hooks: Hooks = NO_HOOKS,
+        answer: float = ANSWER_S,
     ) -> None:
         self._tail = Tail()
         self._names = partial(Names, Subject.of(function))
@@ -63,6 +65,7 @@ class Runner:
         self.function = traced
         self.wire = wire
         self.packed = packed
+        self.answer = answer
         self.hooks = hooks
         self.latency = 0.0
         self.signals = Signals()
@@ -72,7 +75,7 @@ class Runner:
     def close(self) -> None:
         """Leave the device reset, if it lets itself; unmap."""
         try:
-            with self.signals.within(RECOVERY_S, "the last reset"):
+            with self.signals.within(RECOVERY_S, "time is up for the last reset", stoppable=False):
                 self._mark("end")
                 self._bench(0.0).device.reset()
         except (VfiodpaError, Finding) as error:
@@ -232,6 +235,7 @@ class Runner:
             self._write_only,
             self.wire,
             latency=self.latency,
+            answer=self.answer,
             packed=self.packed,
             deadline=deadline,
             hooks=self.hooks,
@@ -249,28 +253,31 @@ class Runner:
                 return Verdict.SKIP, no_hook(check.hook)
             with self.signals.within(check.deadline + GRACE_S, "time is up, in a call that does not look at the clock"):
                 check.run(bench)
-        except NotApplicable as finding:
-            return Verdict.SKIP, str(finding)
-        except Refused as finding:
-            return Verdict.REJECT, str(finding)
-        except Suspicion as finding:
-            return Verdict.WARN, str(finding)
-        except (Deviation, Overdue) as finding:
-            return _failed(clause), str(finding)
-        except DriverBreach:
-            raise  # the check's own fault: only the software NIC says so
-        except Unsupported as error:
-            return Verdict.SKIP, str(error)
-        except VfiodpaError as error:
-            return _failed(clause), str(error)
+        except (Finding, VfiodpaError, ValueError, LookupError, ArithmeticError) as found:
+            return self._verdict(check, found)
         return (Verdict.PASS if clause.level.binding or clause.takes.value != "N" else Verdict.INFO), ""
+
+    def _verdict(self, check: Check, found: Exception) -> tuple[Verdict, str]:
+        """What it means that a check ended so."""
+        if isinstance(found, NotApplicable | Unsupported):
+            return Verdict.SKIP, str(found)
+        if isinstance(found, Refused):
+            return Verdict.REJECT, str(found)
+        if isinstance(found, Suspicion):
+            return Verdict.WARN, str(found)
+        if isinstance(found, DriverBreach):
+            raise found  # the check's own fault: only the software NIC says so
+        if isinstance(found, Finding | VfiodpaError):
+            return _failed(check.clause), str(found)
+        log.warning("%s: the check stumbled", check.where, exc_info=found)
+        return _failed(check.clause), f"the check stumbled over what the device said: {found!r}"
 
     def _recover(self, bench: Bench, *, prove: bool) -> str:
         """Bring the device back; with ``prove`` see that it works. Returns what is in the way, or nothing."""
         if not bench.touched:
             return ""
         try:
-            with self.signals.within(RECOVERY_S, "time is up for the recovery"):
+            with self.signals.within(RECOVERY_S, "time is up for the recovery", stoppable=False):
                 self._reset(bench)
                 if prove and not self._registers_only:
                     prove_traffic(bench)

@@ -16,13 +16,14 @@ from typing import Any
 
 from ..spec.features import Feature
 from ..spec.virtio_net import NetHdr, NetHdrHash
-from .bench import ANSWER_S, MAC, RX, TX, Bench
+from .bench import MAC, RX, TX, Bench
 from .frames import fresh_mark, plain
 from .rings import POISON, Buf, Ring, UsedBuf
 from .verdict import Refused
 from .wire import Heard
 
 BUFFER = 2048
+BEHIND_S = 0.05  # that a frame may come behind the one that was sent after it: by another queue
 LONGEST = 65_600  # a buffer for whatever a driver may get that takes segmented frames (5.1.6.3.1)
 
 
@@ -147,7 +148,7 @@ class Receiver:
         """All frames with a mark."""
         return [one for one in self.look() if mark in one.frame]
 
-    def wait(self, mark: bytes, timeout: float = ANSWER_S) -> Got | None:
+    def wait(self, mark: bytes, timeout: float | None = None) -> Got | None:
         """The same, and wait for it."""
         found: Got | None = self.bench.wait(lambda: self.find(mark), "a frame from the wire", timeout)
         return found
@@ -155,7 +156,7 @@ class Receiver:
     def must_get(self, mark: bytes, what: str) -> Got:
         """The same; raises ``Deviation`` when it does not come."""
         found = self.wait(mark)
-        self.bench.must(found, f"{what} was sent on the wire, but was not received within {ANSWER_S:g} s")
+        self.bench.must(found, f"{what} was sent on the wire, but was not received within {self.bench.answer:g} s")
         if found is None:
             raise Refused(what)
         return found
@@ -175,7 +176,7 @@ class Receiver:
         bench.wire.send(guide[0])
         if self.wait(guide[1]) is None:
             raise Refused("not even a plain frame to its own address comes through to the driver")
-        return self.wait(mark, bench.silence)
+        return self.wait(mark, min(bench.silence, BEHIND_S))
 
 
 def own_mac(bench: Bench) -> bytes:
@@ -185,10 +186,10 @@ def own_mac(bench: Bench) -> bytes:
     return bytes(bench.device.net.mac[at] for at in range(6))
 
 
-def hear(bench: Bench, marks: Sequence[bytes], timeout: float = ANSWER_S) -> list[Heard]:
+def hear(bench: Bench, marks: Sequence[bytes]) -> list[Heard]:
     """What the wire peer hears until each of the marks came once, of frames that have one."""
     missing, found = set(marks), []
-    end = time.monotonic() + timeout
+    end = time.monotonic() + bench.answer
     while missing and time.monotonic() < end:
         bench.look("waiting for a frame on the wire")
         one = bench.wire.receive(0.05)

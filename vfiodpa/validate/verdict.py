@@ -1,7 +1,8 @@
 """What a check found, and how it says so.
 
-A check returns when the device did right. Otherwise it raises: ``Deviation`` (the clause is broken), ``Suspicion``,
-``Refused`` (the device refused, legally, what the check wanted to set up) or ``NotApplicable`` (nothing to check here).
+A check returns when the device did right. Otherwise it raises: ``Deviation`` (the clause is broken), ``Suspicion``
+(odd), ``Refused`` (the device refused, legally, what the check wanted to set up) or ``NotApplicable`` (nothing to
+check here).
 """
 
 from __future__ import annotations

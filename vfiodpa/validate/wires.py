@@ -1,4 +1,4 @@
-"""Wire peers: another software NIC, or a network interface of the kernel."""
+"""A second software NIC as the wire peer."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from ...spec.virtio_net import (
     VlanCommand,
 )
 from ..irq import NONE
-from ..settings import Moderation, NetState, Refused
+from ..settings import TUNNELS, Moderation, NetState, Refused
 from .mutant import Mutant, around
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _notifies(nic: VirtioNet) -> None:
             if fd != NONE:
                 os.eventfd_write(fd, 1)
 
-    around(nic.notify, "_ring", bell)
+    around(nic.notify, "on_bell", bell)
 
 
 # Statistics
@@ -239,6 +239,15 @@ def _with_hash(run: Run, state: NetState, command: bytes) -> bytes:
     if _is(command, CtrlClass.MQ, MqCommand.RSS_CONFIG) and state.features & Feature.NET_HASH_REPORT:
         raise Refused("a mutant reports hashes or steers by them")
     return run(state, command)
+
+
+def _no_outer_hash(nic: VirtioNet) -> None:
+    def set_rss(real: Callable[[Any], None], native: Any) -> None:
+        if native.tunnels:
+            native.types = 0
+        real(native)
+
+    around(nic.engine, "set_rss", set_rss)
 
 
 def _far_vlans(native: Any) -> None:
@@ -297,6 +306,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("N-COAL-8", "a queue with coalescing notifies a driver that wants none", patch=_notifies),
     Mutant("N-COAL-9", "TX_SET and RX_SET outlive a reset", ("N-COAL-5", "N-COAL-6"),
            patch=_keep("common_moderation")),
+
+    Mutant("N-IHH-1", "with a tunnel type enabled, no frame has a hash", patch=_no_outer_hash),
+    Mutant("N-IHH-2", "tunnel types that it does not have are acknowledged",
+           patch=_only_say_so(lambda command: command[:1] == bytes([CtrlClass.HASH_TUNNEL])
+                              and bool(int.from_bytes(command[2:], "little") & ~int(TUNNELS)))),
+    Mutant("N-IHH-3", "tunnel types that were enabled stay so",
+           patch=_only_say_so(lambda command: command == bytes([CtrlClass.HASH_TUNNEL, 0, 0, 0, 0, 0]))),
 
     Mutant("N-STAT-1", "STATS_QUERY knows no groups", patch=_commands(_no_types)),
     Mutant("N-STAT-2", "STATS_GET leaves bad entries out", patch=_commands(_what_it_can)),
