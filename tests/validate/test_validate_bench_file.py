@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from vfiodpa.validate.wire_interface import InterfaceWire
 
 from tests.cli.cli_rig import Cli
 from tests.pci.fake_host import FakeHost
@@ -20,6 +19,7 @@ from vfiodpa.spec.virtio_pci import DeviceStatus
 from vfiodpa.validate.bench import Bench
 from vfiodpa.validate.benchfile import DEVICE_KEYS, HOOK_KEYS, find_device, load_bench
 from vfiodpa.validate.hooks import NO_HOOKS, Hooks, of_wire
+from vfiodpa.validate.kernel_wire import KernelWire
 from vfiodpa.validate.runner import Runner
 from vfiodpa.validate.target import open_target
 from vfiodpa.validate.verdict import Verdict
@@ -197,14 +197,14 @@ def test_validate_takes_its_device_from_the_bench_file(cli: Cli, path: Path) -> 
 
 def test_an_interface_that_is_not_there() -> None:
     with pytest.raises(NoDevice, match="there is no interface nosuch0"):
-        InterfaceWire("nosuch0")
+        KernelWire("nosuch0")
 
 
 def test_the_interface_of_the_default_route_is_no_wire(tmp_path: Path) -> None:
     host = FakeHost.at(tmp_path)
     host.default_route("eth0")
     with pytest.raises(StateError, match="default route"):
-        InterfaceWire("eth0", host)
+        KernelWire("eth0", host)
 
 
 def test_an_interface_sends_and_hears() -> None:
@@ -213,7 +213,7 @@ def test_an_interface_sends_and_hears() -> None:
     except PermissionError:
         pytest.skip("no packet sockets without CAP_NET_RAW")
     frame = bytes(12) + b"\x88\xb5" + b"over the loopback interface" + bytes(30)
-    with InterfaceWire("lo") as wire:
+    with KernelWire("lo") as wire:
         wire.drain()
         wire.send(frame)
         assert frame in [one.frame for one in wire.drain(0.2)]

@@ -10,7 +10,7 @@ from ..spec.virtio_pci import DeviceStatus
 from ..validate.bench import PEER, RX, TX, Bench, Interrupt
 from ..validate.check import check
 from ..validate.link import await_link
-from ..validate.rings import Buf
+from ..validate.rings import Buf, UsedBuf
 from ..validate.verdict import Deviation, NotApplicable
 
 S = DeviceStatus
@@ -172,8 +172,8 @@ def resuming(bench: Bench) -> None:
     """DRIVER_OK written to a suspended device: it resumes where it was, or needs a reset."""
     bench.start(Feature.SUSPEND)
     ring = bench.ring(TX)
-    sent = []
-    used = []
+    sent: list[int] = []
+    used: list[UsedBuf] = []
     for _ in range(3):
         sent += [ring.offer([bench.frame()]) for _ in range(4)]
         bench.device.bell(TX)

@@ -172,8 +172,7 @@ class VirtioNet:
     def resume(self) -> None:
         self.suspended = False
         self.go()
-        if self.control:
-            self._serve_control(self.control)
+        self._serve_commands()
         if self._held:
             self.change_config()
 
@@ -253,10 +252,8 @@ class VirtioNet:
         """Without Bus Master there is no DMA; with it the device goes on."""
         if self.running:
             self.engine.run(on and not self.failed)
-            for index in (self._control_index, self.state.admin_index):
-                commands = None if index is None or not on else self._command_queue(index)
-                if commands:
-                    self._serve(commands, index or 0)
+            if on:
+                self._serve_commands()
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
@@ -304,6 +301,13 @@ class VirtioNet:
         if self.control and index == self._control_index:
             return self.control
         return self.admin if index == self.state.admin_index else None
+
+    def _serve_commands(self) -> None:
+        """What came while nobody looked."""
+        for index in (self._control_index, self.state.admin_index):
+            commands = None if index is None else self._command_queue(index)
+            if commands and index is not None:
+                self._serve(commands, index)
 
     def _serve(self, commands: ControlQueue, index: int) -> None:
         if self.failed or not self.bus_master():

@@ -44,6 +44,14 @@ def interface_of(name: str, sysfs: Path = Path("/sys")) -> str:
     return found[0].name
 
 
+def _index_of(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:
+        have = ", ".join(name for _, name in socket.if_nameindex())
+        raise NoDevice(f"there is no interface {interface}", cause=f"there are {have}") from error
+
+
 class KernelWire(Wire):
     """Promiscuous on one interface while it is open; nothing else of the host changes.
 
@@ -57,7 +65,7 @@ class KernelWire(Wire):
         self.name = f"{self.interface} (kernel)"
         self._socket: socket.socket | None = None
         try:
-            self._socket = self._open(socket.if_nametoindex(self.interface))
+            self._socket = self._open(_index_of(self.interface))
         except PermissionError as error:
             raise LimitError(
                 f"cannot listen on {self.interface}", cause="CAP_NET_RAW", remedy="run it as root"
