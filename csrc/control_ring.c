@@ -61,7 +61,6 @@ int vdp_control_enable(
 	    .error = &control->error,
 	    .dma = dma,
 	    .size = conf->size,
-	    .mask = (uint16_t)(conf->size - 1),
 	    .next = conf->last_avail,
 	    .seen = conf->last_avail,
 	    .published = conf->last_avail,

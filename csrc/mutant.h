@@ -9,6 +9,7 @@ enum vdp_mutant {
 	VDP_MUTANT_READS_WRITABLE,
 	VDP_MUTANT_DATA_LATE,    /* behind the used entry */
 	VDP_MUTANT_OVERRUN,      /* of a receive buffer that is too short */
+	VDP_MUTANT_ONE_BUFFER,   /* a chain of more is an error */
 	VDP_MUTANT_ONE_HEADER,   /* a chain whose first buffer is no more than the header is lost */
 	VDP_MUTANT_SHUFFLED,     /* the last two buffers of a chain */
 	VDP_MUTANT_OUT_OF_ORDER, /* a burst is used backwards */
@@ -41,7 +42,7 @@ enum vdp_mutant {
 	VDP_MUTANT_WRITES_TABLE,     /* the length in the head's descriptor */
 	VDP_MUTANT_INDIRECT_WRITE,   /* an indirect descriptor with WRITE is an error */
 	VDP_MUTANT_INDIRECT_BEHIND,  /* or one behind others */
-	VDP_MUTANT_LENGTH_LATE,      /* behind the used index */
+	VDP_MUTANT_LENGTH_LATE,      /* of a frame sent, behind the used index */
 	VDP_MUTANT_HEEDS_USED_EVENT, /* without EVENT_IDX */
 	VDP_MUTANT_IGNORES_FLAGS,
 	VDP_MUTANT_NEVER_NOTIFIES, /* without EVENT_IDX */
@@ -54,7 +55,7 @@ enum vdp_mutant {
 	/* Packed */
 	VDP_MUTANT_USED_GAP,    /* leaves one slot out */
 	VDP_MUTANT_ANY_WRAP,    /* takes descriptors of the other lap */
-	VDP_MUTANT_FLAGS_FIRST, /* id and length of a used descriptor come behind its flags */
+	VDP_MUTANT_FLAGS_FIRST, /* of a frame sent: id and length come behind */
 	VDP_MUTANT_NO_WRAP,     /* the wrap counter does not change */
 	VDP_MUTANT_DEAF,        /* event suppression is not looked at */
 	VDP_MUTANT_INDIRECT_ID, /* another buffer's, for an indirect one */

@@ -49,7 +49,7 @@ static bool mutant_publish(struct vdp_ring *q)
 {
 	uint32_t *length = &q->split.used->ring[(uint16_t)(q->next - 1) & q->mask].length, right;
 
-	if (q->mutant != VDP_MUTANT_LENGTH_LATE || q->published == q->next)
+	if (q->mutant != VDP_MUTANT_LENGTH_LATE || q->flags || q->published == q->next)
 		return vdp_split_publish(q);
 	right = *length;
 	__atomic_store_n(length, ~right, __ATOMIC_RELAXED);
@@ -68,7 +68,7 @@ static bool mutant_wants_call(struct vdp_ring *q)
 
 	switch (q->mutant) {
 	case VDP_MUTANT_HEEDS_USED_EVENT:
-		return q->event_idx ? wanted : vdp_split_crossed(event, q->next, old);
+		return q->event_idx || !wanted ? wanted : vdp_split_crossed(event, q->next, old);
 	case VDP_MUTANT_IGNORES_FLAGS:
 		return wanted || !q->event_idx;
 	case VDP_MUTANT_NEVER_NOTIFIES:
@@ -95,7 +95,7 @@ static void mutant_notify(struct vdp_ring *q, bool on)
 	if (q->mutant == VDP_MUTANT_USED_FLAGS && !q->event_idx)
 		__atomic_store_n(flags, 2, __ATOMIC_RELAXED);
 	if (q->mutant == VDP_MUTANT_USED_FLAGS_EVENT && q->event_idx)
-		__atomic_store_n(flags, !on, __ATOMIC_RELAXED);
+		__atomic_store_n(flags, VDP_SPLIT_NO_NOTIFY, __ATOMIC_RELAXED);
 }
 
 static void mutant_look(struct vdp_ring *q)

@@ -299,7 +299,6 @@ int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t index, const struct vdp_q
 	queue->conf = *conf;
 	queue->enabled = true;
 	queue->ring.size = conf->size;
-	queue->ring.mask = (uint16_t)(conf->size - 1);
 	queue->ring.next = queue->ring.seen = queue->ring.published = conf->last_avail;
 	queue->live = nic->net->attach(&queue->ring, &queue->conf, false);
 	nic->pairs[index / 2].rx_starved = false;

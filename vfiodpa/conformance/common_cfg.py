@@ -67,7 +67,7 @@ def driver_features_read_back(bench: Bench) -> None:
             bench.must(valid == want[word], f"word {word} reads {seen:#x} after {want[word]:#x} was written")
 
 
-@check("P-COM-6", wire=True, features=Feature.NET_STATUS)
+@check("P-COM-6", hook="link", features=Feature.NET_STATUS)
 def the_generation_follows_changes(bench: Bench) -> None:
     """Once a configuration field has changed and was read, ``config_generation`` is another one."""
     bench.start()
@@ -111,10 +111,13 @@ def no_queue_is_enabled_after_a_reset(bench: Bench) -> None:
 
 @check("P-COM-14")
 def size_of_a_queue_that_is_not_there(bench: Bench) -> None:
-    """``queue_size`` reads 0 past the last queue."""
+    """``queue_size`` reads 0 past the last queue (administration queues come behind it)."""
     bench.negotiate()
-    queues = int(bench.device.common.num_queues)
-    for queue in [*(queues + past for past in PAST), 0xFFFF]:
+    common = bench.device.common
+    queues = end = int(common.num_queues)
+    if bench.device.offered & Feature.ADMIN_VQ:
+        end = int(common.admin_queue_index + common.admin_queue_num)
+    for queue in [*(end + past for past in PAST if end + past < 0xFFFF), 0xFFFF]:
         size = bench.device.max_size(queue)
         bench.must(size == 0, f"queue {queue} is not there (num_queues is {queues}), but its queue_size reads {size}")
 

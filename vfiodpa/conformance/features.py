@@ -21,6 +21,7 @@ VHOST_USER = F.VHOST_LOG_ALL | F.VHOST_PROTOCOL_FEATURES
 NOT_REQUIRED = F.NET_CTRL_RX_EXTRA
 RANDOM_SETS = 8
 AGAIN = 3
+MANY = 4  # wrong sets that are named
 
 
 @check("FEAT-1")
@@ -80,7 +81,8 @@ def an_invalid_set_is_refused(bench: Bench) -> None:
                 "it was not offered" if not bit & offered else f"without {' or '.join(names(unmet(features)[bit][0]))}"
             )
             wrong.append(f"{names(bit)[0]} ({why})")
-    bench.must(not wrong, f"FEATURES_OK is set for {', '.join(wrong)}")
+    more = f" and {len(wrong) - MANY} more" if len(wrong) > MANY else ""
+    bench.must(not wrong, f"FEATURES_OK is set for {', '.join(wrong[:MANY])}{more}")
 
 
 def _invalid(offered: int) -> Iterator[tuple[Feature, int]]:

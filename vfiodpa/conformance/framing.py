@@ -69,10 +69,10 @@ def _longest_chain(bench: Bench) -> int:
 
 @check("MSG-2", rude=True)
 def how_long_chains_may_be(bench: Bench) -> None:
-    """Chains of how many buffers the device takes."""
+    """The device takes chains of several buffers; how many is its own affair."""
     bench.packed = False
     bench.start()
-    bench.must(_longest_chain(bench), "the device does not take a single buffer")
+    bench.must(_longest_chain(bench) > 1, "the device takes no chain of two buffers")
 
 
 @check("PSG-1")
@@ -91,6 +91,6 @@ def a_packed_chain_is_in_order(bench: Bench) -> None:
 
 @check("PSG-2", rude=True)
 def how_long_packed_chains_may_be(bench: Bench) -> None:
-    """Packed chains of how many buffers the device takes."""
+    """The device takes packed chains of several buffers; how many is its own affair."""
     bench.start(Feature.RING_PACKED)
-    bench.must(_longest_chain(bench), "the device does not take a single buffer")
+    bench.must(_longest_chain(bench) > 1, "the device takes no chain of two buffers")

@@ -202,7 +202,7 @@ def vectors_are_apart(bench: Bench) -> None:
     for _ in range(3):
         bench.send(bench.ring(TX))
         bench.wait_used(bench.ring(TX))
-    bench.must(bench.interrupt(1).fired(), "the queue's vector 1 did not fire")
+    bench.must(bench.interrupt(1).fired(1.0), "the queue's vector 1 did not fire")
     for one in heard:
         wrong = one.vector != 1 and one.fired(bench.silence / len(heard))
         bench.must(not wrong, f"vector {one.vector} fired, the queue has vector 1")

@@ -9,11 +9,11 @@ from ..spec.virtio_ring import PACKED_INDEX, DescFlag, PackedDesc
 from ..validate.bench import HEADER, RX, TX, Bench
 from ..validate.check import check
 from ..validate.ring_work import (
-    buffer,
     give_buffers,
     hear,
     inbound,
     never_fired,
+    one_buffer,
     outbound,
     pieces,
     same,
@@ -22,7 +22,7 @@ from ..validate.rings import AVAIL_USED, Buf, PackedRing
 from ..validate.watch import Watch
 
 BURST = 8
-SIZES = (1, 2, 3, 5, 7, 16, 100, 255, 256)
+SIZES = (1, 2, 3, 5, 7, 16, 100, 256)
 TRIES = 16
 SETTLE_S = 0.002
 ENABLE, DISABLE, DESC = 0, 1, 2
@@ -36,7 +36,7 @@ def packed_descriptors_are_processed_in_ring_order(bench: Bench) -> None:
     for lap in range(4):
         sent = [outbound(bench, BURST * lap + at) for at in range(BURST)]
         for frame in sent:
-            ring.offer([buffer(bench, frame)], publish=False)
+            ring.offer([one_buffer(bench, frame)], publish=False)
         ring.publish()
         bench.device.bell(TX)
         heard = hear(bench, BURST)
@@ -113,10 +113,12 @@ def packed_rings_of_any_size_go_round(bench: Bench) -> None:
         bench.start(Feature.RING_PACKED, size=size)
         ring = bench.ring(TX)
         frame = bench.frame()
-        for lap in range(5):
+        for lap in range(3):
             count = 1 + (lap + size // 2) % size  # of a burst, so that laps end at different places
             _burst(bench, ring, [frame] * count, f"ring of {size}, lap {lap}")
             _burst(bench, ring, [frame] * (size - count), f"ring of {size}, rest of lap {lap}")
+    if bench.wire_peer is not None:
+        bench.wire_peer.drain(0.005)
 
 
 def _burst(bench: Bench, ring: PackedRing, bufs: list[Buf], what: str) -> None:
@@ -185,7 +187,12 @@ def packed_chains_are_skipped_whole(bench: Bench) -> None:
         data = bytes(HEADER) + outbound(bench, number)
         chain = pieces(bench, data, (len(data) // count,) * (count - 1))
         slot = ring.next_slot
-        sent = bench.send(ring, *chain)
+        sent = ring.offer(chain, publish=False)
+        skipped = [(at, ring.get_desc(at)) for at in ((slot + more) % ring.size for more in range(1, count))]
+        ring.publish()
+        bench.device.bell(TX)
         used = bench.wait_used(ring)
         bench.must(used[0].id == sent, f"chain of {count} in slot {slot}: used as {used[0].id}, not {sent}")
-        bench.must(ring.used_slot == ring.next_slot, f"chain of {count} in slot {slot}: the next is not in its place")
+        for at, desc in skipped:
+            left = ring.get_desc(at).pack() == desc.pack()
+            bench.must(left, f"chain of {count} in slot {slot}: slot {at}, which is to be skipped, was written")

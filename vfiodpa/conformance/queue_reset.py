@@ -7,7 +7,7 @@ from ..spec.virtio_pci import NO_VECTOR
 from ..validate.bench import RX, TX, Bench
 from ..validate.check import check
 from ..validate.ring_work import give_buffers, inbound, never_fired, never_used
-from ..validate.rings import POISON
+from ..validate.rings import POISON, SplitRing
 
 BASE = 5  # buffers that a queue used before it is re-enabled where it was
 
@@ -30,6 +30,7 @@ def a_reset_queue_is_left_alone(bench: Bench) -> None:
     for queue in rings:
         bench.device.reset_queue(queue)
     bench.irq_of(TX).fired(bench.silence)  # what was under way
+    early = {one.id for one in rings[RX].used()}
     for _ in range(3):
         rings[TX].offer([bench.frame()])
     bench.device.bell(TX)
@@ -37,7 +38,7 @@ def a_reset_queue_is_left_alone(bench: Bench) -> None:
         bench.wire.send(inbound(bench, 1))
     never_used(bench, rings[TX], "a transmit queue that was reset used a buffer")
     never_used(bench, rings[RX], "a receive queue that was reset used a buffer")
-    for gpa in given.values():
+    for gpa in [gpa for id, gpa in given.items() if id not in early]:
         untouched = bench.memory.read(gpa, 64) == bytes([POISON]) * 64
         bench.must(untouched, f"the buffer at {gpa:#x} of a queue that was reset was written")
     never_fired(bench, bench.irq_of(TX), "a queue that was reset sent a notification")
@@ -68,6 +69,8 @@ def a_queue_takes_its_new_configuration(bench: Bench) -> None:
         ring = bench.add_queue(TX, size, vector=vector)
         interrupt = bench.interrupt(vector) if vectors else None
         for lap in range(2 * size + 1):
+            if isinstance(ring, SplitRing):  # or an entry of the lap before would do
+                bench.memory.write(ring.device + 4, bytes([POISON]) * 8 * size)
             sent = bench.send(ring)
             used = bench.wait_used(ring)
             bench.must(used[0].id == sent, f"size {size}, frame {lap}: used {used[0].id}, not {sent}")

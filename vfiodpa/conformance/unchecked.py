@@ -27,4 +27,35 @@ _ADMIN = {
     **_because(OUT_OF_MEMORY, "ADQ-11"),
 }
 
-UNCHECKED: dict[str, str] = {**_ADMIN}
+_REGISTERS = {
+    # Status, features, reset
+    "FEAT-6": "the reason for FEAT-5: no requirement",
+    "RFB-2": "a permission: no device can break it",
+    "RFB-4": "a permission: no device can break it",
+    "RFB-6": "a permission: no device can break it",
+    "RFB-7": "a permission: no device can break it",
+    "SHM-1": "what a region does cannot be seen from outside (P-SHM looks at where regions are)",
+    # PCI
+    "P-ID-3": "a permission: no device can break it (reports show the subsystem ids)",
+    "P-CAP-2": "a permission: no device can break it",
+    "P-COM-5": "a permission: no device can break it (FEAT-3 looks at what such bits do)",
+    "P-VND-1": "says what is allowed: no requirement",
+    "P-VND-2": "says what is allowed: no requirement",
+    "P-MSX-3": "useful is not defined (reports show the number of vectors)",
+    "P-LEG-1": "no legacy device had a non-transitional device's id; the write it tells of makes the BARs vanish",
+    "X-3": "a permission: no device can break it (P-CAP-3 looks at the order)",
+    "X-4": "a permission: no device can break it",
+    "X-5": "a permission: no device can break it",
+    # Network device
+    "N-CFG-9": "a permission: no device can break it",
+    "U-15": "times are noted, not judged: RST-1 and P-COM-7 note how long resets take",
+}
+
+_RINGS = {
+    "USD-3": "a permission: no device can break it (USD-2 notes what it does)",
+    "ANS-2": "a permission: no device can break it (ANS-1 notes what it does)",
+    "PKV-3": "a permission, and a driver that looks at slots in their order cannot tell",
+    "X-13": "a permission: no device can break it (ANS-5 notes what it does)",
+}
+
+UNCHECKED: dict[str, str] = {**_REGISTERS, **_RINGS, **_ADMIN}

@@ -32,6 +32,7 @@ from .faults import Fault
 from .flood import Flood
 from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
+from .mutants import mutant_of
 from .options import Port, SoftOptions, parse_options
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
 from .workers import SHARED, WorkerPool
@@ -111,7 +112,8 @@ class SoftFunction(PciFunction):
         self._carrier: Carrier | None = None
         self._flood: Flood | None = None
         try:
-            self._engine = Engine(self.name, self.options, self.lock, pool)
+            mutant = mutant_of(self.options.mutant) if self.options.mutant else None
+            self._engine = Engine(self.name, self.options, self.lock, pool, mutant.native if mutant else 0)
             self._dma.attach(self._engine)
             self._build(self._engine)
             if self._engine.wire.event != NONE:

@@ -52,11 +52,13 @@ class Interrupt:
 
     vector: int
     fd: int
+    answer: float = ANSWER_S
     told: Callable[[int, int], None] = lambda _vector, _count: None  # for recordings
 
-    def fired(self, timeout: float = ANSWER_S) -> int:
+    def fired(self, timeout: float | None = None) -> int:
         """How often it was signalled since the last look; waits for the first. 0: not within ``timeout``."""
-        count = os.eventfd_read(self.fd) if select.select([self.fd], [], [], timeout)[0] else 0
+        wait = self.answer if timeout is None else timeout
+        count = os.eventfd_read(self.fd) if select.select([self.fd], [], [], wait)[0] else 0
         if count:
             self.told(self.vector, count)
         return count
@@ -72,6 +74,7 @@ class Bench:
     write_only: GuestRegion
     wire_peer: Wire | None = None
     latency: float = 0.0  # of doorbell to used buffer, as measured; 0: not yet
+    answer: float = ANSWER_S  # seconds after which no answer comes any more
     packed: bool = False  # which layout ``start`` takes where the check does not say
     deadline: float = 0.0  # monotonic
     notes: list[str] = field(default_factory=list)
@@ -141,9 +144,9 @@ class Bench:
         if self.deadline and time.monotonic() > self.deadline:
             raise Overdue(f"time is up: {what}")
 
-    def wait(self, true: Callable[[], Any], what: str, timeout: float = ANSWER_S) -> Any:
+    def wait(self, true: Callable[[], Any], what: str, timeout: float | None = None) -> Any:
         """Poll until ``true`` returns something true, and return that; after ``timeout`` return what it said last."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + (self.answer if timeout is None else timeout)
         while not (result := true()) and time.monotonic() < end:
             self.look(what)
             time.sleep(0.0002)
@@ -232,7 +235,7 @@ class Bench:
         """The eventfd of a vector, attached."""
         if vector not in self._irqs:
             fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._irqs[vector] = Interrupt(vector, fd)
+            self._irqs[vector] = Interrupt(vector, fd, self.answer)
             if isinstance(self.function, TracedFunction):
                 self._irqs[vector].told = self.function.interrupt
             self.function.set_irq(vector, fd)
@@ -244,14 +247,18 @@ class Bench:
 
     # Traffic
 
-    def knock(self, what: str, *rings: Ring) -> None:
-        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring."""
-        before = [ring.untouched() for ring in rings]
+    def knock(self, what: str, *rings: Ring, used_only: bool = False) -> None:
+        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring.
+
+        ``used_only``: it may say what doorbells it wants.
+        """
+        view = Ring.used_part if used_only else Ring.whole
+        before = [view(ring, ring.untouched()) for ring in rings]
         for ring in rings:
             ring.publish()
         for ring in rings:
             self.device.bell(ring.index)
-        self.still(lambda: [ring.image() for ring in rings], what, before)
+        self.still(lambda: [view(ring, ring.image()) for ring in rings], what, before)
 
     def send(self, ring: Ring, *chain: Buf) -> int:
         """Make a chain available (a plain frame, if nothing is said) and ring the doorbell; returns its id."""
@@ -259,7 +266,7 @@ class Bench:
         self.device.bell(ring.index)
         return made
 
-    def wait_used(self, ring: Ring, count: int = 1, timeout: float = ANSWER_S) -> list[UsedBuf]:
+    def wait_used(self, ring: Ring, count: int = 1, timeout: float | None = None) -> list[UsedBuf]:
         """Wait for ``count`` used buffers; raises ``Deviation`` when they do not come."""
         found: list[UsedBuf] = []
 
@@ -267,6 +274,7 @@ class Bench:
             found.extend(ring.used())
             return len(found) >= count
 
+        timeout = self.answer if timeout is None else timeout
         what = f"queue {ring.index} used {{}} of {count} buffers within {timeout:g} s"
         self.must(self.wait(enough, what.format("fewer than all"), timeout), what.format(len(found)))
         return found

@@ -1,4 +1,4 @@
-"""A link flap, for checks of configuration changes: made at the other end of the wire."""
+"""A link flap, for checks of configuration changes (``hook="link"``)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ def is_up(bench: Bench) -> bool:
     return bool(bench.device.net.status & NetStatus.LINK_UP)
 
 
-def set_link(bench: Bench, up: bool) -> None:
-    """Take the link down or up, without a look at the device. Raises ``NotApplicable`` where nobody can."""
-    try:
-        bench.wire.set_link(up)
-    except NotImplementedError as error:
-        raise NotApplicable(str(error)) from error
-
-
 def await_link(bench: Bench, up: bool) -> None:
     """Until the device shows it; raises ``NotApplicable`` when it does not notice at all."""
     if not bench.wait(lambda: is_up(bench) == up, f"the link to be {'up' if up else 'down'}"):
@@ -34,10 +26,10 @@ def await_link(bench: Bench, up: bool) -> None:
 def link_down(bench: Bench) -> Iterator[None]:
     """Down within, and up again behind it; the device has shown it both times."""
     bench.needs(Feature.NET_STATUS)
-    set_link(bench, up=False)
+    bench.set_link(up=False)
     try:
         await_link(bench, up=False)
         yield
     finally:
-        set_link(bench, up=True)
+        bench.set_link(up=True)
     await_link(bench, up=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..memory import Gpa
 from ..pci.function import Perm
 from ..spec.virtio_ring import PackedDesc, SplitDesc
-from .bench import ANSWER_S, HEADER, MAC, PEER, Bench, Interrupt
+from .bench import HEADER, MAC, PEER, Bench, Interrupt
 from .rings import POISON, Buf, PackedRing, Ring, SplitRing
 
 MARK = b"\x88\xb5vfiodpa-ring"
@@ -32,7 +32,7 @@ def _frame(bench: Bench, addresses: bytes, number: int, size: int) -> bytes:
     return head + body
 
 
-def buffer(bench: Bench, frame: bytes) -> Buf:
+def one_buffer(bench: Bench, frame: bytes) -> Buf:
     """A frame to transmit in one buffer, behind an empty virtio header."""
     data = bytes(HEADER) + frame
     return Buf(bench.alloc(len(data), data), len(data))
@@ -48,11 +48,11 @@ def pieces(bench: Bench, data: bytes, sizes: Iterable[int]) -> list[Buf]:
     return [Buf(bench.alloc(len(part), part), len(part)) for part in chain]
 
 
-def hear(bench: Bench, count: int, timeout: float = ANSWER_S) -> list[bytes]:
+def hear(bench: Bench, count: int, timeout: float | None = None) -> list[bytes]:
     """Up to ``count`` of our frames from the wire, in their order; whatever else is on it is passed over."""
     found: list[bytes] = []
     while len(found) < count:
-        heard = bench.wire.receive(timeout)
+        heard = bench.wire.receive(bench.answer if timeout is None else timeout)
         if heard is None:
             break
         if is_ours(bench, heard.frame):
@@ -133,7 +133,7 @@ class Carousel:
     """
 
     def __init__(self, bench: Bench, ring: SplitRing, frame: bytes) -> None:
-        buf = buffer(bench, frame)
+        buf = one_buffer(bench, frame)
         self.bench, self.ring = bench, ring
         for slot in range(ring.size):
             ring.put_desc(slot, SplitDesc(addr=buf.gpa, len=buf.length, flags=0, next=0))

@@ -87,6 +87,14 @@ class Ring(ABC):
     def image(self) -> bytes:
         """All that the device could write of the ring: to see whether anything moved."""
 
+    def whole(self, image: bytes) -> bytes:
+        """All of an image."""
+        return image
+
+    @abstractmethod
+    def used_part(self, image: bytes) -> bytes:
+        """Of an image, what tells of used buffers."""
+
     def untouched(self) -> bytes:
         """The image as it will be after the next ``publish``, should the device do nothing."""
         return self.image()
@@ -164,6 +172,10 @@ class SplitRing(Ring):
     def image(self) -> bytes:
         desc, _, used = split_sizes(self.size)
         return self.memory.read(self.desc, desc) + self.memory.read(self.device, used)
+
+    def used_part(self, image: bytes) -> bytes:
+        flags = split_sizes(self.size)[0]
+        return image[:flags] + image[flags + 2 : -2]  # not flags and avail_event
 
 
 class PackedRing(Ring):
@@ -252,6 +264,9 @@ class PackedRing(Ring):
 
     def image(self) -> bytes:
         return self.memory.read(self.desc, 16 * self.size) + self.memory.read(self.device, 4)
+
+    def used_part(self, image: bytes) -> bytes:
+        return image[:-4]
 
     def untouched(self) -> bytes:
         image = bytearray(self.image())

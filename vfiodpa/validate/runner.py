@@ -24,7 +24,7 @@ from ..trace.names import Names
 from ..trace.replay import ReplayFunction
 from ..trace.tail import Tail
 from ..trace.traced import TracedFunction, innermost
-from .bench import Bench, drop_memory, make_memory
+from .bench import ANSWER_S, Bench, drop_memory, make_memory
 from .check import Check
 from .dump import dump_ring
 from .hooks import NO_HOOKS, Hooks, no_hook
@@ -45,7 +45,8 @@ WHO = ("vendor_id", "device_id", "subsystem_vendor_id", "subsystem_id")  # must 
 class Runner:
     """``function`` and ``wire`` stay their opener's. ``packed``: the layout where a check does not say.
 
-    A context manager: within it SIGINT and SIGTERM end a run, and what takes too long is cut short (interrupts.py).
+    ``answer``: seconds after which an answer does not come any more. A context manager: within it SIGINT and SIGTERM
+    end a run, and what takes too long is cut short (interrupts.py).
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Runner:
         *,
         packed: bool = False,
         hooks: Hooks = NO_HOOKS,
+        answer: float = ANSWER_S,
     ) -> None:
         self._tail = Tail()
         self._names = partial(Names, Subject.of(function))
@@ -63,6 +65,7 @@ class Runner:
         self.function = traced
         self.wire = wire
         self.packed = packed
+        self.answer = answer
         self.hooks = hooks
         self.latency = 0.0
         self.signals = Signals()
@@ -232,6 +235,7 @@ class Runner:
             self._write_only,
             self.wire,
             latency=self.latency,
+            answer=self.answer,
             packed=self.packed,
             deadline=deadline,
             hooks=self.hooks,
@@ -263,6 +267,9 @@ class Runner:
             return Verdict.SKIP, str(error)
         except VfiodpaError as error:
             return _failed(clause), str(error)
+        except (ValueError, LookupError, ArithmeticError) as error:
+            log.exception("%s: the check stumbled", check.where)
+            return _failed(clause), f"the check stumbled over what the device said: {error!r}"
         return (Verdict.PASS if clause.level.binding or clause.takes.value != "N" else Verdict.INFO), ""
 
     def _recover(self, bench: Bench, *, prove: bool) -> str:

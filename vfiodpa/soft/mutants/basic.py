@@ -54,13 +54,30 @@ def _no_config_call(nic: VirtioNet) -> None:
     replace(nic.engine, "set_calls", lambda old: lambda calls, _config: old(calls, NONE))
 
 
-def _reset_after_failed(nic: VirtioNet, value: int) -> int | None:
-    """A reset after FAILED leaves a bit behind."""
-    if value or not nic.state.status & S.FAILED:
-        return value
-    nic.common.reset()
-    nic.state.status = S.ACKNOWLEDGE
-    return None
+def _remembers_failed(nic: VirtioNet) -> None:
+    """FAILED is back once a reset was seen to be done, until the driver writes again."""
+    was, seen = False, 0
+
+    def at_store(store: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+        def write(name: str, index: int, value: int) -> None:
+            nonlocal was, seen
+            if name == "device_status":
+                was, seen = not value and bool(nic.state.status & S.FAILED), 0
+            store(name, index, value)
+
+        return write
+
+    def at_load(load: Callable[[str, int], int]) -> Callable[[str, int], int]:
+        def read(name: str, index: int) -> int:
+            nonlocal seen
+            value = load(name, index)
+            seen += name == "device_status"
+            return int(S.FAILED) if name == "device_status" and was and seen > 1 else value
+
+        return read
+
+    replace(nic.common, "store", at_store)
+    replace(nic.common, "load", at_load)
 
 
 def _runs_on(nic: VirtioNet) -> None:
@@ -162,7 +179,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("FEAT-3", "whatever the driver writes is accepted", patch=_accept_all),
     Mutant("FEAT-4", "a feature of vhost-user is offered", features=lambda offered: offered | int(F.VHOST_LOG_ALL)),
     Mutant("FEAT-5", "all features are accepted only once", patch=_refuses_again),
-    Mutant("RST-1", "a reset after FAILED leaves ACKNOWLEDGE", writes={"CommonCfg.device_status": _reset_after_failed}),
+    Mutant("RST-1", "FAILED comes back after a reset", patch=_remembers_failed),
     Mutant("RST-2", "queues are served on after a reset", patch=_runs_on),
     Mutant(
         "CFG-1",

@@ -59,6 +59,11 @@ def _multiplier(value: int) -> dict[str, Any]:
     return {"config": change, "patch": patch}
 
 
+def _at_an_odd_word(nic: VirtioNet) -> None:
+    nic.notify.length += 2
+    replace(nic.notify, "check", lambda old: lambda offset, width, value: old(offset - 2, width, value))
+
+
 def _farther_with_mq(nic: VirtioNet, value: int) -> int:
     return value + 0x1000 if nic.state.driver_features & Feature.NET_MQ else value
 
@@ -161,7 +166,7 @@ MUTANTS: tuple[Mutant, ...] = (
         config=_short_of_the_last(2),
     ),
     Mutant("P-NTF-6", "doorbells 2 bytes apart, with NOTIFICATION_DATA", **_multiplier(2)),
-    Mutant("P-NTF-7", "doorbells at an odd word", config=edit(CfgType.NOTIFY, "offset", 0x3002)),
+    Mutant("P-NTF-7", "doorbells at an odd word", config=edit(CfgType.NOTIFY, "offset", 0x3002), patch=_at_an_odd_word),
     Mutant("P-NTF-8", "doorbells lie farther away with MQ", reads={"CommonCfg.queue_notify_off": _farther_with_mq}),
     Mutant("P-NTF-9", "the structure ends amid the last doorbell", also=("P-NTF-8",), config=_short_of_the_last(4)),
     Mutant("P-ISR-1", "no ISR capability", config=edit(CfgType.ISR, "cfg_type", UNUSED)),

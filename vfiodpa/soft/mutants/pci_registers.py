@@ -30,11 +30,14 @@ def _before_features_ok(shown: int) -> Callable[[VirtioNet, int], int]:
 def _keeps_position(nic: VirtioNet) -> None:
     """One queue goes on where it was before the reset, once."""
     kept: list[int] = []
+    done = False
 
     def at_reset(reset: Callable[[], None]) -> Callable[[], None]:
         def device_reset() -> None:
-            if nic.state.queues[1].enabled and nic.engine.position(1) > 1:
-                kept[:] = [nic.engine.position(1)]
+            nonlocal done
+            if not done and nic.state.queues[1].enabled and nic.engine.position(1) > 1:
+                kept.append(nic.engine.position(1))
+                done = True
             reset()
 
         return device_reset
@@ -168,8 +171,16 @@ def _shows_first_mapping(nic: VirtioNet) -> None:
 
         return show
 
+    def at_reset(reset: Callable[[], None]) -> Callable[[], None]:
+        def device_reset() -> None:
+            first.clear()
+            reset()
+
+        return device_reset
+
     replace(nic.common, "store", at_store)
     replace(nic.common, "load", at_load)
+    replace(nic, "device_reset", at_reset)
 
 
 def _one_event_each(nic: VirtioNet, value: int) -> int:

@@ -107,7 +107,7 @@ def _gives_up_in_a_storm(nic: VirtioNet) -> None:
         bells[0] = used
         reset()
 
-    _replace(nic.notify, "_ring", doorbell)
+    _replace(nic.notify, "on_bell", doorbell)
     _replace(nic, "device_reset", device_reset)
 
 
@@ -136,12 +136,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("U-17", "a queue that was reset begins at index 2", patch=_starts_behind),
     Mutant("RFB-5", "a burst is used backwards", native=lib.VDP_MUTANT_OUT_OF_ORDER),
     Mutant("MSG-1", "a frame whose header lies alone is lost", native=lib.VDP_MUTANT_ONE_HEADER),
+    Mutant("MSG-2", "a chain of two buffers is an error", ("MSG-1",), native=lib.VDP_MUTANT_ONE_BUFFER),
     Mutant("SDT-1", "the last byte of what is sent is written", native=lib.VDP_MUTANT_WRITES_READABLE),
     Mutant("SDT-2", "receive buffers are read", native=lib.VDP_MUTANT_READS_WRITABLE),
     Mutant("SDT-3", "the length in a used descriptor is cleared", native=lib.VDP_MUTANT_WRITES_TABLE),
     Mutant("IND-1", "an indirect descriptor with WRITE is an error", native=lib.VDP_MUTANT_INDIRECT_WRITE),
     Mutant("IND-2", "an indirect descriptor behind others is an error", native=lib.VDP_MUTANT_INDIRECT_BEHIND),
-    Mutant("UNS-1", "used_event is followed without EVENT_IDX", native=lib.VDP_MUTANT_HEEDS_USED_EVENT),
+    Mutant("UNS-1", "used_event is followed without EVENT_IDX", ("UNS-3",), native=lib.VDP_MUTANT_HEEDS_USED_EVENT),
     Mutant("UNS-2", "the flag that suppresses notifications is not looked at", native=lib.VDP_MUTANT_IGNORES_FLAGS),
     Mutant("UNS-3", "without EVENT_IDX no notification is sent", ("UNS-1",), native=lib.VDP_MUTANT_NEVER_NOTIFIES),
     Mutant("UNS-4", "the flag suppresses notifications with EVENT_IDX", native=lib.VDP_MUTANT_HEEDS_FLAGS),
@@ -160,6 +161,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("PDT-3", "descriptors of the other lap are taken", native=lib.VDP_MUTANT_ANY_WRAP),
     Mutant("PDT-4", "id and length of a used descriptor come behind its flags", native=lib.VDP_MUTANT_FLAGS_FIRST),
     Mutant("PSG-1", "the last two buffers of a chain change places", native=lib.VDP_MUTANT_SHUFFLED),
+    Mutant("PSG-2", "a chain of two buffers is an error", ("PSG-1",), native=lib.VDP_MUTANT_ONE_BUFFER),
     Mutant("U-1", "the wrap counter does not change", ("U-4", "U-2", "U-3"), native=lib.VDP_MUTANT_NO_WRAP),
     Mutant("U-2", "event suppression of packed rings is not looked at", native=lib.VDP_MUTANT_DEAF),
     Mutant("U-3", "an indirect buffer is given back under another id", native=lib.VDP_MUTANT_INDIRECT_ID),
