@@ -9,7 +9,8 @@ All of it is in a network namespace of its own; iperf3's servers are on this hos
 
 Without KVM the guest is emulated, and that is most of what is measured.
 
-Usage: python -m benchmarks.tap [--rounds N] [--seconds S] [--poll busy|adaptive|sleep]. Wants root, QEMU, iperf3 and Debian's kernel.
+Usage: python -m benchmarks.tap [--rounds N] [--seconds S] [--poll busy|adaptive|sleep].
+Wants root, QEMU, iperf3 and Debian's kernel.
 """
 
 from __future__ import annotations

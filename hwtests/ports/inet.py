@@ -15,7 +15,7 @@ ADDRESSES = ("198.18.0.1", "198.18.0.2")
 def ones_sum(data: bytes) -> int:
     """RFC 1071; 0xffff where a correct checksum is in the data."""
     words = struct.unpack(f">{(len(data) + 1) // 2}H", data + bytes(len(data) % 2))
-    total = sum(words)
+    total: int = sum(words)
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
