@@ -110,6 +110,8 @@ def sides(directory: Path, poll: str) -> Iterator[dict[str, Side]]:
             guest.ask(f"address 198.18.{number}.2/24")
             guest.ask(f"ping {host} 2")
             stack.enter_context(iperf.servers(host, directory))
+            for reverse in (False, True):  # the emulator translates what it meets for the first time
+                iperf.measure(guest, host, 1, reverse=reverse)
             made[kind] = Side(guest, host, (guest, server.program) if kind == "vfiodpa" else (guest,))
         yield made
 

@@ -84,8 +84,8 @@ struct vdp_queue_stats {
 	uint64_t page_kicks;  /* wake-ups by a store to the doorbell page; several stores may be one */
 	uint64_t bad_headers; /* frames from the driver dropped for their virtio header (5.1.6.2) */
 	uint64_t filtered;    /* frames from the wire that the driver's filters stopped */
-	uint64_t mended; /* frames whose checksum or segments we made, because the driver does not take the
-			    offload */
+	uint64_t mended;   /* frames whose checksum or segments we made, because the driver does not take the
+			      offload */
 	uint64_t too_long; /* frames from the wire that no MTU of the driver's allows (5.1.4.1) */
 };
 
