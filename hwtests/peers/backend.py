@@ -68,7 +68,7 @@ class VfiodpaServer(EchoBackend):
     """``vfiodpa serve soft:port=echo``, with its report refreshed by SIGUSR1."""
 
     def __init__(
-        self, socket: Path, log: Path, *, cpu: int, device: str = "soft:port=echo", words: Sequence[str] = ()
+        self, socket: Path, log: Path, *, cpu: int | None, device: str = "soft:port=echo", words: Sequence[str] = ()
     ) -> None:
         super().__init__(socket)
         self._report = log.with_suffix(".json")

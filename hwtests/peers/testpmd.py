@@ -87,9 +87,18 @@ class Testpmd(Program):
     def record_cycles(self) -> None:
         self.send("set record-core-cycles on")
 
-    def start(self, bursts: int = 0) -> None:
+    def start(self, bursts: int = 0, mode: str = "io") -> None:
         """Start to forward; with ``bursts``, first send so many bursts of 32 frames."""
-        self.command(f"start tx_first {bursts}" if bursts else "start", r"^ *io packet forwarding packets/burst")
+        self.command(f"start tx_first {bursts}" if bursts else "start", rf"^ *{mode} packet forwarding packets/burst")
+
+    def leave_to_the_nic(self, segment: int) -> None:
+        """Forward with ``mode="csum"``, and leave UDP and TCP checksums to the NIC, and segments of so many bytes."""
+        self.command("port stop 0", r"^Done")
+        self.send("set fwd csum")
+        self.command("csum set udp hw 0", r"UDP checksum offload is hw")
+        self.command("csum set tcp hw 0", r"TCP checksum offload is hw")
+        self.command(f"tso set {segment} 0", rf"TSO segment size for non-tunneled packets is {segment}")
+        self.command("port start 0", r"^Done")  # negotiates anew
 
     def stop(self) -> None:
         """Stop to forward. What is in flight stays in the rings."""
