@@ -71,7 +71,7 @@ def test_ids_are_the_guests_affair(serve: Serve, connect: Connect, ids: list[int
     served, _guest, attack = start(serve, connect)
     for ident in ids:
         attack.rx.put((attack.frame + 4096 * (ident % SIZE), 2048, WRITE, ident))
-        attack.good_frame(ident)
+        attack.transmit((attack.frame, HEADER + 60, 0, ident))
     attack.tx.kick()
     wait_for(lambda: served.packets(0) == len(ids))
     for raw in (attack.rx, attack.tx):
@@ -91,7 +91,7 @@ def test_events_from_nowhere(serve: Serve, connect: Connect, event: tuple[int, i
         raw.memory.write(raw.queue.device, word)
     for ident in range(4):
         attack.rx.put((attack.frame, 2048, WRITE, ident))
-        attack.good_frame(ident)
+        attack.transmit((attack.frame, HEADER + 60, 0, ident))
         attack.tx.kick()
         wait_for(lambda n=ident: served.packets(0) == n + 1)  # type: ignore[misc]
     guest.reset()
