@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 from .._native import ffi, lib
 from ..errors import DeviceError, DeviceTimeout, LimitError, StateError, UsageError, check
 from ..memory import PAGE_SIZE, Gpa
+from ..readable import readable
 from ..spec.features import NONE, Feature
 from ..spec.virtio_ring import (
     MAX_QUEUE_SIZE,
@@ -298,7 +298,7 @@ class DriverQueue:
     def _sleep(self, seconds: float) -> None:
         if self.call_fd < 0:
             time.sleep(min(seconds, 0.001))
-        elif select.select([self.call_fd], [], [], seconds)[0]:
+        elif readable([self.call_fd], seconds):
             os.eventfd_read(self.call_fd)
 
     def calls(self, wanted: bool) -> None:

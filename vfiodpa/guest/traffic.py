@@ -8,7 +8,6 @@ print(traffic.verdict)
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -19,6 +18,7 @@ import numpy as np
 
 from .._native import ffi, lib
 from ..errors import StateError, UsageError, check
+from ..readable import readable
 from ..spec.features import Feature, names
 from ..spec.virtio_net import NetHdr, NetHdrHash, rx_queue, tx_queue
 from .guest import Guest
@@ -299,7 +299,7 @@ class Traffic:
         """Wait until each pair sent its ``count`` and has its answers (or failed); ``False`` after ``timeout`` s."""
         if self._verdict:
             return True
-        return bool(select.select([lib.vdp_traffic_done_fd(self._native)], [], [], timeout)[0])
+        return bool(readable([lib.vdp_traffic_done_fd(self._native)], timeout))
 
     def stop(self) -> Verdict:
         """Stop sending, wait for answers on their way, and end the thread."""
