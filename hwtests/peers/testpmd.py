@@ -92,6 +92,20 @@ class Testpmd(Program):
         """Start to forward; with ``bursts``, first send so many bursts of 32 frames."""
         self.command(f"start tx_first {bursts}" if bursts else "start", r"^ *io packet forwarding packets/burst")
 
+    def restart_port(self) -> None:
+        """Down and up, with fresh rings, and forward again."""
+        self.set_pairs(None)
+
+    def set_pairs(self, pairs: int | None) -> None:
+        """Forward on so many of its queue pairs from now on, ``None``: as many as before; its port restarts."""
+        self.stop()
+        self.command("port stop 0", r"^Done")
+        if pairs is not None:
+            self.send(f"port config all rxq {pairs}")
+            self.send(f"port config all txq {pairs}")
+        self.command("port start 0", r"^Done")
+        self.start()
+
     def stop(self) -> None:
         """Stop to forward. What is in flight stays in the rings."""
         self.command("stop", r"^Done\.")

@@ -95,6 +95,6 @@ PACKED_CASES = [
     Case("wrong wrap, rx",       0, RAN_OUT, lambda a: a.receive(
         (a.frame, 20, NEXT | WRITE, 0), (a.frame, 2048, WRITE, 0), lie=TURNED)),
     Case("table in a chain",     1, TABLE,   lambda a: a.transmit((a.frame, 20, NEXT, 0), (a.table, 16, INDIRECT, 0))),
-    Case("writable in a table",  1, ORDER,   lambda a: a.indirect(16, (a.frame, 100, WRITE, 0))),
+    Case("writable at the end",  1, ORDER,   lambda a: a.transmit((a.frame, 20, NEXT, 0), (a.frame, 99, WRITE, 0))),
 ]
 # fmt: on

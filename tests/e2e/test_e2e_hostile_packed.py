@@ -81,6 +81,20 @@ def test_ids_are_the_guests_affair(serve: Serve, connect: Connect, ids: list[int
     assert served.datapath.state is State.RUNNING
 
 
+def test_a_table_of_dpdk_is_sent(serve: Serve, connect: Connect) -> None:
+    """Its driver leaves WRITE in the entry of the header, of frames of two to seven pieces. Nobody writes there."""
+    served, _guest, attack = start(serve, connect)
+    attack.rx.put((attack.frame + 4096, 2048, WRITE, 0))
+    guest_bytes = bytes(HEADER) + bytes(range(100))
+    attack.memory.write(attack.frame, guest_bytes)
+    attack.indirect(32, (attack.frame, HEADER, WRITE, 0), (attack.frame + HEADER, 100, 0, 1))
+    attack.tx.kick()
+    wait_for(lambda: served.packets(0) == 1)
+    assert attack.memory.read(attack.frame, len(guest_bytes)) == guest_bytes
+    assert attack.memory.read(attack.frame + 4096 + HEADER, 100) == guest_bytes[HEADER:]
+    assert served.datapath.state is State.RUNNING
+
+
 @pytest.mark.parametrize("event", [(0xFFFF, 2), (SIZE, 2), (0x8000 | SIZE, 2), (0, 3), (0xFFFF, 0xFFFF)])
 def test_events_from_nowhere(serve: Serve, connect: Connect, event: tuple[int, int]) -> None:
     """A place that is not in the ring, flags that do not exist; and the device's own area written over."""
