@@ -40,10 +40,12 @@ def test_a_path_and_a_restart_of_either_side(lab: MakeLab, path: RingPath) -> No
     one = lab(path)
     assert one.guest.paths() == path.functions
     one.verify()
+    one.guest.restart_port()
+    one.verify(500)
     one.restart_server()
-    one.verify()
+    one.verify(500)
     one.restart_guest()
-    one.verify()
+    one.verify(500)
     one.server.stop()
 
 
