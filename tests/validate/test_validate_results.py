@@ -75,6 +75,7 @@ def broken(change: str, value: Any) -> dict[str, Any]:
         ("schema", "vfiodpa.validate/2"),
         ("outcome.verdict", "maybe"),
         ("outcome.trace", None),
+        ("outcome.verdict", None),
         ("outcome.level", "must"),
         ("outcome.seconds", "0.1"),
         ("device.vendor_id", "0x1af4"),

@@ -20,8 +20,10 @@ CONFIGURATIONS = (
     Feature.NET_CTRL_VQ | Feature.NET_RSS,
     Feature.RING_PACKED,
     Feature.NOTIF_CONFIG_DATA,
-    Feature.ADMIN_VQ,
 )
+
+
+LAST_QUEUE = 0xFFFF  # queue_select has 16 bits
 
 
 def _caps(bench: Bench, *, data: bool) -> list[Virtio]:
@@ -32,13 +34,12 @@ def _caps(bench: Bench, *, data: bool) -> list[Virtio]:
 
 
 def _offsets(bench: Bench) -> Iterator[tuple[int, int]]:
-    """(queue, queue_notify_off) of all queues that are there, as negotiated."""
+    """(queue, queue_notify_off) of all queues that are there, as negotiated; administration queues too."""
     common = bench.device.common
-    queues = list(range(int(common.num_queues)))
-    if bench.device.features & Feature.ADMIN_VQ:
-        first = int(common.admin_queue_index)
-        queues += range(first, min(first + int(common.admin_queue_num), 0x10000))
-    for queue in queues:
+    admin = range(0)
+    if bench.device.offered & Feature.ADMIN_VQ:
+        admin = range(int(common.admin_queue_index), int(common.admin_queue_index) + int(common.admin_queue_num))
+    for queue in [*range(int(common.num_queues)), *[one for one in admin if one <= LAST_QUEUE]]:
         common.queue_select = queue
         if common.queue_size:
             yield queue, int(common.queue_notify_off)
