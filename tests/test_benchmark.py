@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from benchmarks.report import Spread
-from benchmarks.vhost_echo import Case, Sample, summary
+from benchmarks.vhost_echo import Case, Sample, summary, whole_rounds
 from hwtests.peers.backend import counters_of
 
 CASE = Case(64, "split_mrg")
@@ -30,3 +32,11 @@ def test_a_frame_counts_once_where_it_is_taken_from_the_guest() -> None:
     found = counters_of(report)
     assert (found.from_guest, found.to_guest, found.bytes_from_guest) == (12, 5, 600)
     assert (found.dropped, found.busy_cycles) == (3, 30)
+
+
+def test_an_early_end_leaves_whole_rounds() -> None:
+    def stopped() -> Iterator[Sample]:
+        yield from (sample("dpdk", number, 1) for number in (0, 0, 1))
+        raise KeyboardInterrupt
+
+    assert [found.round for found in whole_rounds(stopped(), 2)] == [0, 0]
