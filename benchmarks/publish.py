@@ -36,7 +36,7 @@ def taken(result: Result) -> str:
     """When, where, and how disturbed."""
     machine = result["machine"]
     where = f"{machine['cpus']} processors ({machine['cpu']}{', virtual' if machine['virtual'] else ''})"
-    return f"{result['when'][:10]}, {where}, Linux {machine['kernel'].split('-')[0]}, load {machine['load_before']}"
+    return f"Commit {result['commit']}, {result['when'][:10]}, {where}, Linux {machine['kernel'].split('-')[0]}, load {machine['load_before']}"
 
 
 def plot(name: str, svg: str, about: str) -> str:
@@ -82,7 +82,9 @@ def vhost_echo(result: Result) -> str:
 
 def instructions(result: Result) -> str:
     """A row for each layout, a column for each size."""
-    return by_size({key: f"{value:.0f}" for key, value in result.items() if isinstance(value, float)})
+    return f"Commit {result['commit']}.\n\n" + by_size(
+        {key: f"{value:.0f}" for key, value in result.items() if isinstance(value, float)}
+    )
 
 
 def floor(result: Result) -> str:

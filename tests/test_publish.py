@@ -54,6 +54,7 @@ def test_a_run_is_a_row_and_a_plot_for_each_size(tmp_path: object, monkeypatch: 
     names = [f"{who} {what}" for who in ("vfiodpa", "dpdk", "ratio") for what in ("pps", "cycles")]
     machine = {"cpus": 2, "cpu": "X", "virtual": True, "kernel": "6.1-y", "load_before": 0.1}
     result = {
+        "commit": "abc",
         "when": "2026-01-02T03:04:05",
         "machine": machine,
         "pages": "2M",
