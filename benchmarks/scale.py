@@ -2,7 +2,8 @@
 
 - 1 to 1000 idle devices, each opened, its driver's queues up and asleep: seconds to open one, resident memory, file
   descriptors and threads for each, processor time of the process while nothing happens.
-- The same for 1 to 16 queue pairs.
+- The same for 1 to 16 queue pairs, and what one worker makes of traffic on all of them: 64-byte frames of our own
+  driver half come back, driver and worker on a CPU each.
 - A guest of 1 GiB to 1 TiB of sparse memory attaches over vhost-user: time from the memory table to the last queue,
   and how many regions were mapped in the device's IOMMU.
 
@@ -12,6 +13,7 @@ Usage: python -m benchmarks.scale [--devices 1 10 100 1000] [--pairs 1 2 4 8 16]
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import statistics
 import sys
@@ -26,12 +28,15 @@ from typing import Any
 import vfiodpa
 from vfiodpa.guest.direct import DirectGuest
 from vfiodpa.guest.memory import GuestMemory
+from vfiodpa.guest.traffic import POLL_FOREVER, Plan, Traffic
 from vfiodpa.guest.vhost_user import VhostUserGuest
 from vfiodpa.soft.domain import SoftDomain
 
 from .report import machine, write_results
 
 IDLE_S = 2.0
+ECHO_S = 0.5
+WARM_UP_S = 0.2
 GIB = 1 << 30
 
 
@@ -58,6 +63,37 @@ def devices(count: int, device: str, pairs: int = 1) -> dict[str, Any]:
         busy = (time.process_time() - idle) / IDLE_S
     each = {name: (after[name] - before[name]) / count for name in before}
     return {"devices": count, "device": device, "open_ms": opened / count * 1e3, "cpu": busy, **each}
+
+
+def echo(pairs: int, seconds: float) -> tuple[float, float]:
+    """Frames per second through one worker, and its busy cycles per frame."""
+    cpus = sorted(os.sched_getaffinity(0))
+    device = f"soft:port=echo,poll=busy,queues={pairs},cpus={cpus[-1]}"
+    with vfiodpa.open(device) as nic, DirectGuest(nic.device) as guest:
+        guest.start(pairs=pairs, size=1024)
+        with Traffic(guest, Plan(cpu=cpus[0], poll_us=POLL_FOREVER)) as traffic:
+            time.sleep(WARM_UP_S)
+            first, begin = worker_counters(nic), time.perf_counter()
+            time.sleep(seconds)
+            last, took = worker_counters(nic), time.perf_counter() - begin
+            verdict = traffic.stop()
+    if not verdict.clean:
+        raise RuntimeError(f"{device}: {verdict}")
+    frames = last["packets"] - first["packets"]
+    return frames / took, (last["busy_cycles"] - first["busy_cycles"]) / frames
+
+
+def worker_counters(nic: Any) -> dict[str, int]:
+    """Of the one worker of a software NIC."""
+    counters: dict[str, int] = nic.function.worker_stats()
+    return counters
+
+
+def echoes(pairs: int, rounds: int) -> dict[str, Any]:
+    """Medians over some rounds."""
+    samples = [echo(pairs, ECHO_S) for _ in range(rounds)]
+    pps, cycles = (statistics.median(column) for column in zip(*samples, strict=True))
+    return {"pairs": pairs, "mpps": pps / 1e6, "cycles": cycles}
 
 
 @contextmanager
@@ -127,6 +163,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--pairs", type=int, nargs="*", default=[1, 2, 4, 8, 16])
     parser.add_argument("--gib", type=int, nargs="*", default=[1, 8, 64, 256, 1024])
     parser.add_argument("--rounds", type=int, default=11, help="of each attach (default 11)")
+    parser.add_argument("--echo-rounds", type=int, default=5, help="of traffic on each number of pairs (default 5)")
     options = parser.parse_args(argv)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -136,6 +173,7 @@ def main(argv: Sequence[str]) -> int:
             show(apart(count, device)) for device in ("soft", "soft:workers=shared") for count in options.devices
         ],
         "pairs": [show(apart(10, f"soft:queues={pairs}", pairs)) for pairs in options.pairs],
+        "echo": [show(echoes(pairs, options.echo_rounds)) for pairs in options.pairs],
         "attach": [show(attaches(gib, regions, options.rounds)) for regions in (1, 4) for gib in options.gib],
     }
     print(f"written to {write_results('scale', results)}")

@@ -61,7 +61,6 @@ int vdp_control_enable(
 	    .error = &control->error,
 	    .dma = dma,
 	    .size = conf->size,
-	    .mask = (uint16_t)(conf->size - 1),
 	    .next = conf->last_avail,
 	    .seen = conf->last_avail,
 	    .published = conf->last_avail,
@@ -104,6 +103,11 @@ static int64_t take(struct vdp_control *control, uint8_t *command)
 		done += control->pieces[i].length;
 	}
 	return (int64_t)control->chain.readable;
+}
+
+uint64_t vdp_control_room(const struct vdp_control *control)
+{
+	return control->chain.length - control->chain.readable;
 }
 
 static uint32_t write_answer(struct vdp_control *control, const uint8_t *answer, uint32_t length)

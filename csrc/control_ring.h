@@ -31,6 +31,9 @@ int vdp_control_enable(
  */
 int64_t vdp_control_take(struct vdp_control *control, uint8_t *command);
 
+/* Bytes that the answer to the command in hand may have. */
+uint64_t vdp_control_room(const struct vdp_control *control);
+
 /* Write to the beginning of its writable part and give it back. Returns whether the driver wants a call. */
 int vdp_control_answer(struct vdp_control *control, const uint8_t *answer, uint32_t length);
 

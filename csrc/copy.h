@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cpu.h"
+
 typedef uint8_t vdp_vec16 __attribute__((vector_size(16)));
 
 /* A run of bytes that lie together in our address space. */
@@ -39,6 +41,9 @@ static inline void vdp_copy(uint8_t *dst, const uint8_t *src, uint32_t length)
 	} else if (length <= 32) {
 		vdp_copy16(dst, src);
 		vdp_copy16(dst + length - 16, src + length - 16);
+	} else if (VDP_LIKELY(length <= 64)) {
+		vdp_copy32(dst, src);
+		vdp_copy32(dst + length - 32, src + length - 32);
 	} else {
 		for (uint32_t i = 0; i < length - 32; i += 32)
 			vdp_copy32(dst + i, src + i);

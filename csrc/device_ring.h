@@ -39,7 +39,8 @@ struct vdp_ring {
 	uint16_t next;      /* to take next, and to use next */
 	uint16_t seen;      /* the first that was not available when we looked */
 	uint16_t published; /* used up to here as the driver knows it */
-	uint16_t size, mask;
+	uint16_t size;
+	uint16_t mask;              /* next & mask: where in the ring that is */
 	uint16_t flags;             /* of a plain descriptor: 0 or VDP_DESC_WRITE */
 	uint32_t perm;              /* what buffers are reached with */
 	uint32_t header;            /* bytes before each frame */
@@ -104,31 +105,42 @@ bool vdp_ring_load(struct vdp_ring *q, uint64_t iova, void *desc);
 bool vdp_ring_add(struct vdp_ring *q, const struct vdp_buffer *buffer, uint32_t keep,
     struct vdp_piece *pieces, struct vdp_chain *chain);
 
+static inline bool vdp_ring_at_start(const struct vdp_ring *q)
+{
+	return (q->next & q->mask) == 0;
+}
+
 /* The region hit last, for a loop: by value, so that it stays in registers. */
 struct vdp_window {
-	uint64_t iova, length;
+	uint64_t iova, reach; /* from each address in [iova, iova + reach) on, span bytes lie inside */
 	uint8_t *host;
 };
 
-static inline struct vdp_window vdp_ring_window(const struct vdp_ring *q)
+static inline struct vdp_window vdp_ring_window(const struct vdp_ring *q, uint32_t span)
 {
-	bool right = q->cache.perm & q->perm;
+	const struct vdp_dma_cache *cache = &q->cache;
+	/* Behind such a region a buffer could wrap: it is looked at more closely. */
+	bool low = cache->iova + cache->length - 1 <= UINT64_MAX - UINT32_MAX;
+	bool good = (cache->perm & q->perm) && cache->length > span && low;
 
-	return (struct vdp_window){q->cache.iova, right ? q->cache.length : 0, q->cache.host};
+	return (struct vdp_window){cache->iova, good ? cache->length - span : 0, cache->host};
 }
 
-/* The whole of [iova, iova + length) in one region, or NULL. */
-static inline uint8_t *vdp_ring_reach(
-    struct vdp_ring *q, struct vdp_window *window, uint64_t iova, uint32_t length)
+/*
+ * Where a buffer lies of which need bytes, at most span, are going to be touched; false: not in one region. One
+ * comparison for nearly all, since few lie at the end of their region.
+ */
+static inline bool vdp_ring_reach(struct vdp_ring *q, struct vdp_window *window, uint32_t span,
+    const struct vdp_buffer *buffer, uint8_t **host)
 {
-	uint64_t offset = iova - window->iova;
-	uint8_t *host;
+	uint64_t offset = buffer->addr - window->iova;
 
-	if (VDP_LIKELY(offset < window->length && length <= window->length - offset))
-		return window->host + offset;
-	host = vdp_dma_reach(q->dma, &q->cache, iova, length, q->perm);
-	*window = vdp_ring_window(q);
-	return host;
+	*host = window->host + offset;
+	if (VDP_LIKELY(offset < window->reach))
+		return true;
+	*host = vdp_dma_reach(q->dma, &q->cache, buffer->addr, buffer->length, q->perm);
+	*window = vdp_ring_window(q, span);
+	return *host;
 }
 
 #endif

@@ -55,7 +55,7 @@ enum vdp_mutant {
 	/* Packed */
 	VDP_MUTANT_USED_GAP,    /* leaves one slot out */
 	VDP_MUTANT_ANY_WRAP,    /* takes descriptors of the other lap */
-	VDP_MUTANT_FLAGS_FIRST, /* id and length of a used descriptor come behind its flags */
+	VDP_MUTANT_FLAGS_FIRST, /* of a frame sent: id and length come behind */
 	VDP_MUTANT_NO_WRAP,     /* the wrap counter does not change */
 	VDP_MUTANT_DEAF,        /* event suppression is not looked at */
 	VDP_MUTANT_INDIRECT_ID, /* another buffer's, for an indirect one */

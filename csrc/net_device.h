@@ -65,8 +65,11 @@ struct vdp_net {
 	/* How many buffers wait, if there are less than want. */
 	uint16_t (*available)(struct vdp_ring *q, uint16_t want);
 
-	/* The frames at the front of a transmit queue that are one plain descriptor each; not yet used. */
-	uint32_t (*peek)(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST]);
+	/*
+	 * The frames at the front of a transmit queue that are one plain descriptor each; not yet used. to:
+	 * where they are going to be delivered, or NULL; its ring is fetched meanwhile.
+	 */
+	uint32_t (*peek)(struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST]);
 	/* Give the chains of n peeked frames back. */
 	void (*done)(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n);
 	/*

@@ -19,36 +19,34 @@ static inline bool net_header_in(
 	return VDP_LIKELY(!vdp_net_hdr_set(header)) || vdp_net_hdr_check(header, length, q->offloads);
 }
 
-/* A whole descriptor inside one region, of the queue's own direction. Anything else goes by chain. */
-static inline uint8_t *net_plain(struct vdp_ring *q, const struct vdp_ring *copy, struct vdp_window *window,
-    uint32_t ahead, uint32_t shortest, struct vdp_buffer *buffer)
-{
-	if (VDP_UNLIKELY(!RING(plain)(copy, (uint16_t)ahead, buffer)))
-		return NULL;
-	if (VDP_UNLIKELY(buffer->length < shortest || buffer->length > copy->longest))
-		return NULL;
-	return vdp_ring_reach(q, window, buffer->addr, buffer->length);
-}
-
-static uint32_t net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST])
+/* Frames at the front that are one descriptor each, inside one region. Anything else goes by chain. */
+static uint32_t net_peek(
+    struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST])
 {
 	struct vdp_ring *q = &tx->ring;
-	struct vdp_window window = vdp_ring_window(q);
+	const uint32_t header = NET_HDR(q), longest = q->longest - header;
 	uint32_t n = RING(ready)(q, VDP_BURST), i;
-	const struct vdp_ring copy = *q;
+	const struct RING(run) run = RING(run)(q);
+	struct vdp_window window = vdp_ring_window(q, VDP_CHAIN_MAX);
 
+	if (to && n > 0)
+		RING(expect)(&to->ring, n);
 	for (i = 0; i < n; i++)
-		RING(prefetch)(&copy, (uint16_t)i);
+		RING(prefetch)(&run, i);
 	for (i = 0; i < n; i++) {
 		struct vdp_buffer buffer;
-		uint8_t *data = net_plain(q, &copy, &window, i, NET_HDR(&copy), &buffer);
+		uint8_t *data;
 
-		if (!data)
+		if (!RING(plain)(&run, i, &buffer))
 			break;
-		frames[i].data = data + NET_HDR(&copy);
-		frames[i].length = buffer.length - NET_HDR(&copy);
+		if (VDP_UNLIKELY(buffer.length - header > longest)) /* or shorter than a header */
+			break;
+		if (!vdp_ring_reach(q, &window, VDP_CHAIN_MAX, &buffer, &data))
+			break;
+		frames[i].data = data + header;
+		frames[i].length = buffer.length - header;
 		/* A bad one is looked at again and dropped when it is the first. */
-		if (NET_HEADERS && !net_header_in(&copy, &frames[i].header, data, frames[i].length))
+		if (NET_HEADERS && !net_header_in(q, &frames[i].header, data, frames[i].length))
 			break;
 		frames[i].id = buffer.link;
 		vdp_prefetch(frames[i].data);
@@ -58,17 +56,18 @@ static uint32_t net_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST
 
 static void net_done(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n)
 {
-	struct vdp_ring *q = &tx->ring, copy = *q;
+	struct vdp_ring *q = &tx->ring;
+	const struct RING(run) run = RING(run)(q);
+	const bool batch = q->batch;
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		bytes += frames[i].length;
-	if (q->batch)
-		RING(put_batch)(&copy, frames[n - 1].id);
-	else
-		for (uint32_t i = 0; i < n; i++)
-			RING(put)(&copy, (uint16_t)(copy.next + i), frames[i].id, 0);
-	q->held = copy.held;
+		if (!batch)
+			RING(set)(q, &run, i, frames[i].id, 0);
+	}
+	if (batch)
+		RING(put_batch)(q, frames[n - 1].id);
 	q->next = RING(after)(q, q->next, n);
 	vdp_count(&tx->stats.packets, n);
 	vdp_count(&tx->stats.bytes, bytes);
@@ -161,42 +160,55 @@ static inline void net_header_out(
 		net_header_hash(header, says);
 }
 
-/* As many frames as find a plain buffer that is long enough, at most to the end of the ring. */
-static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n)
+/*
+ * Plain buffers that are long enough, for as many of the frames as find one up to the end of the ring. Their used
+ * entries are written, though the driver does not see them yet. Returns how many.
+ */
+static uint32_t net_take_plain(struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n, struct vdp_piece *to)
 {
 	struct vdp_ring *q = &rx->ring;
-	struct vdp_window window = vdp_ring_window(q);
-	uint8_t *to[VDP_BURST];
-	uint64_t iova[VDP_BURST], bytes = 0;
-	struct vdp_ring copy; /* nobody else has its address: what it says stays in registers */
+	const uint32_t header = NET_HDR(q);
+	struct vdp_window window = vdp_ring_window(q, VDP_CHAIN_MAX);
+	struct RING(run) run;
 	uint32_t i;
 
 	n = RING(ready)(q, (uint16_t)n);
-	copy = *q;
+	run = RING(run)(q);
 	for (i = 0; i < n; i++)
-		RING(prefetch)(&copy, (uint16_t)i);
+		RING(prefetch)(&run, i);
 	for (i = 0; i < n; i++) {
-		uint32_t need = frames[i].length + NET_HDR(&copy);
+		uint32_t need = frames[i].length + header;
 		struct vdp_buffer buffer;
+		uint8_t *at;
 
-		to[i] = net_plain(q, &copy, &window, i, need, &buffer);
-		if (!to[i])
+		if (!RING(plain)(&run, i, &buffer) || VDP_UNLIKELY(buffer.length < need))
 			break;
-		iova[i] = buffer.addr;
-		vdp_prefetch(to[i]);
-		vdp_prefetch_write(to[i] + NET_HDR(&copy));
-		RING(put)(&copy, (uint16_t)(copy.next + i), buffer.link, need);
+		if (!vdp_ring_reach(q, &window, VDP_CHAIN_MAX, &buffer, &at))
+			break;
+		vdp_prefetch(at);
+		vdp_prefetch_write(at + header);
+		to[i].addr = at;
+		to[i].iova = buffer.addr;
+		RING(set)(q, &run, i, buffer.link, need);
 	}
-	q->held = copy.held;
-	n = i;
-	for (i = 0; i < n; i++) {
-		net_header_out(&copy, to[i], &frames[i].header, 1);
-		vdp_copy(to[i] + NET_HDR(&copy), frames[i].data, frames[i].length);
+	return i;
+}
+
+static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n)
+{
+	struct vdp_ring *q = &rx->ring;
+	struct vdp_piece to[VDP_BURST];
+	uint64_t bytes = 0;
+
+	n = net_take_plain(rx, frames, n, to);
+	for (uint32_t i = 0; i < n; i++) {
+		net_header_out(q, to[i].addr, &frames[i].header, 1);
+		vdp_copy(to[i].addr + NET_HDR(q), frames[i].data, frames[i].length);
 		bytes += frames[i].length;
 	}
 	/* After the write and before the driver sees it: who copies a page clears its bit first. */
-	for (i = 0; VDP_UNLIKELY(q->log) && i < n; i++)
-		vdp_ring_log(q, iova[i], frames[i].length + NET_HDR(&copy));
+	for (uint32_t i = 0; VDP_UNLIKELY(q->log) && i < n; i++)
+		vdp_ring_log(q, to[i].iova, frames[i].length + NET_HDR(q));
 	q->next = RING(after)(q, q->next, n);
 	vdp_count(&rx->stats.packets, n);
 	vdp_count(&rx->stats.bytes, bytes);

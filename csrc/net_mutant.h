@@ -38,14 +38,15 @@ static uint8_t *mutant_reach(struct vdp_ring *q, const struct vdp_buffer *buffer
 
 /* Transmission */
 
-static uint32_t mutant_peek(struct vdp_queue *tx, struct vdp_frame frames[VDP_BURST])
+static uint32_t mutant_peek(
+    struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST])
 {
 	uint32_t mutant = tx->ring.mutant, n;
 
 	mutant_look(&tx->ring);
 	if (mutant != VDP_MUTANT_OUT_OF_ORDER && mutant != VDP_MUTANT_FAVOURS_LAST)
 		return 0; /* what else they break is in chains of one as well */
-	n = mutant_plain.peek(tx, frames);
+	n = mutant_plain.peek(tx, to, frames);
 	if (mutant == VDP_MUTANT_FAVOURS_LAST && n > 1) {
 		struct vdp_frame first = frames[0];
 
@@ -107,13 +108,13 @@ static int mutant_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, 
 	rc = mutant_plain.peek_chain(tx, scratch, chain);
 	if (rc != 1)
 		return rc;
-	if (!vdp_mutant_sent(q->mutant, scratch, chain)) {
-		mutant_plain.done_chain(tx, chain);
-		return VDP_NET_DROPPED;
-	}
 	if (q->mutant == VDP_MUTANT_ONE_BUFFER && chain->pieces > 1) {
 		vdp_ring_fail(q, VDP_NIC_LOOP, chain->id);
 		return -1;
+	}
+	if (!vdp_mutant_sent(q->mutant, scratch, chain)) {
+		mutant_plain.done_chain(tx, chain);
+		return VDP_NET_DROPPED;
 	}
 	if (q->mutant == VDP_MUTANT_ONE_HEADER && chain->pieces > 1 && scratch->src[1].length == 0) {
 		mutant_plain.done_chain(tx, chain);

@@ -44,7 +44,7 @@ static bool mutant_publish(struct vdp_ring *q)
 	uint16_t at = gap ? vdp_packed_after(q, q->published, 1) : q->published;
 	struct vdp_packed_desc *first = q->packed.desc + vdp_packed_at(at);
 
-	if (q->published == q->next || (!gap && q->mutant != VDP_MUTANT_FLAGS_FIRST))
+	if (q->published == q->next || (!gap && (q->mutant != VDP_MUTANT_FLAGS_FIRST || q->flags)))
 		return vdp_packed_publish(q);
 	if (!gap) {
 		__atomic_store_n(&first->flags, (uint16_t)(q->held >> 48), __ATOMIC_RELEASE);

@@ -271,6 +271,7 @@ void vdp_nic_reset(struct vdp_nic *nic)
 		vdp_nic_set_call(nic, i, -1);
 	}
 	vdp_nic_set_config_call(nic, -1);
+	vdp_nic_take_unheard(nic);
 	vdp_nic_set_features(nic, 0);
 	vdp_nic_set_mtu(nic, 0);
 	nic->filter = (struct vdp_filter){0};
@@ -298,7 +299,6 @@ int vdp_nic_queue_enable(struct vdp_nic *nic, uint32_t index, const struct vdp_q
 	queue->conf = *conf;
 	queue->enabled = true;
 	queue->ring.size = conf->size;
-	queue->ring.mask = (uint16_t)(conf->size - 1);
 	queue->ring.next = queue->ring.seen = queue->ring.published = conf->last_avail;
 	queue->live = nic->net->attach(&queue->ring, &queue->conf, false);
 	nic->pairs[index / 2].rx_starved = false;

@@ -44,6 +44,15 @@ void vdp_nic_set_config_call(struct vdp_nic *nic, int fd)
 	nic->config_call_fd = fd;
 }
 
+bool vdp_nic_take_unheard(struct vdp_nic *nic)
+{
+	bool found = false;
+
+	for (uint32_t i = 0; i < vdp_nic_queues(nic); i++)
+		found |= __atomic_exchange_n(&nic->queues[i].unheard, false, __ATOMIC_ACQUIRE);
+	return found;
+}
+
 int vdp_nic_doorbell_fd(struct vdp_nic *nic, uint32_t index)
 {
 	struct vdp_queue *queue = vdp_nic_queue(nic, index);

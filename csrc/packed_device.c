@@ -2,6 +2,7 @@
 
 bool vdp_packed_attach(struct vdp_ring *q, const struct vdp_queue_conf *conf, bool report)
 {
+	q->mask = VDP_PACKED_WRAP - 1;
 	q->cache = (struct vdp_dma_cache){0};
 	q->packed.desc =
 	    vdp_ring_part(q, conf->desc, 16u * conf->size, 16, VDP_DMA_READ | VDP_DMA_WRITE, report);

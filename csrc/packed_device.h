@@ -47,12 +47,6 @@ static inline uint16_t vdp_packed_ready(struct vdp_ring *q, uint16_t want)
 	return left < want ? left : want;
 }
 
-static inline void vdp_packed_prefetch(const struct vdp_ring *q, uint16_t ahead)
-{
-	(void)q; /* they lie side by side: the processor sees to that */
-	(void)ahead;
-}
-
 /* What the flags said is complete: they are loaded first, and not again. */
 static inline struct vdp_buffer vdp_packed_buffer(const void *desc, uint16_t flags)
 {
@@ -67,24 +61,80 @@ static inline struct vdp_buffer vdp_packed_buffer(const void *desc, uint16_t fla
 	};
 }
 
-/* Is the descriptor available, and a chain that needs no more? Below vdp_packed_ready nothing wraps. */
-static inline bool vdp_packed_plain(const struct vdp_ring *q, uint16_t ahead, struct vdp_buffer *buffer)
+/* The upper half of a used descriptor. */
+static inline uint64_t vdp_packed_used_word(const struct vdp_ring *q, uint16_t at)
 {
-	uint16_t at = (uint16_t)(q->next + ahead);
-	uint16_t flags = vdp_packed_flags(q, at, __ATOMIC_ACQUIRE);
+	return (uint64_t)(vdp_packed_used_flags(at) | q->flags) << 48;
+}
 
-	*buffer = vdp_packed_buffer(q->packed.desc + vdp_packed_at(at), flags);
-	return flags == (vdp_packed_avail_flags(at) | q->flags);
+/* What lies side by side from next on: all that a loop below vdp_packed_ready needs of the ring. */
+struct vdp_packed_run {
+	struct vdp_packed_desc *desc;
+	uint64_t used;    /* as vdp_packed_used_word */
+	uint16_t offered; /* flags of a plain descriptor that is available */
+	bool held;        /* the first is the one that the driver may see last */
+};
+
+static inline struct vdp_packed_run vdp_packed_run(const struct vdp_ring *q)
+{
+	return (struct vdp_packed_run){
+	    .desc = q->packed.desc + vdp_packed_at(q->next),
+	    .used = vdp_packed_used_word(q, q->next),
+	    .offered = vdp_packed_avail_flags(q->next) | q->flags,
+	    .held = q->next == q->published,
+	};
+}
+
+static inline void vdp_packed_prefetch(const struct vdp_packed_run *run, uint32_t i)
+{
+	(void)run; /* they lie side by side: the processor sees to that */
+	(void)i;
+}
+
+/* Descriptors are wanted soon: have them come. */
+static inline void vdp_packed_expect(const struct vdp_ring *q, uint32_t n)
+{
+	const struct vdp_packed_desc *desc = q->packed.desc + vdp_packed_at(q->next);
+
+	for (uint32_t i = 0; i < n; i += VDP_CACHE_LINE / sizeof(*desc))
+		vdp_prefetch(desc + i);
+}
+
+/* Is the descriptor available, and a chain that needs no more? */
+static inline bool vdp_packed_plain(const struct vdp_packed_run *run, uint32_t i, struct vdp_buffer *buffer)
+{
+	const struct vdp_packed_desc *desc = run->desc + i;
+	/* Flags, id and length in one load: the address comes after them. */
+	uint64_t high = __atomic_load_n((const uint64_t *)&desc->length, __ATOMIC_ACQUIRE);
+
+	*buffer = (struct vdp_buffer){
+	    .addr = __atomic_load_n(&desc->addr, __ATOMIC_RELAXED),
+	    .length = (uint32_t)high,
+	    .link = (uint16_t)(high >> 32),
+	    .flags = (uint16_t)(high >> 48),
+	};
+	return VDP_LIKELY(buffer->flags == run->offered);
 }
 
 /*
- * Write the used descriptor at a position. The driver looks at them in their order, so it sees none of them
- * before the one at published, which is kept back.
+ * Write the used descriptor. The driver looks at them in their order, so it sees none of them before the one
+ * at published, which is kept back.
  */
+static inline void vdp_packed_set(
+    struct vdp_ring *q, const struct vdp_packed_run *run, uint32_t i, uint16_t id, uint32_t length)
+{
+	uint64_t word = run->used | (uint64_t)id << 32 | length;
+
+	if (i == 0 && run->held)
+		q->held = word;
+	else
+		__atomic_store_n((uint64_t *)&run->desc[i].length, word, __ATOMIC_RELAXED);
+}
+
+/* The same for one position. */
 static inline void vdp_packed_put(struct vdp_ring *q, uint16_t at, uint16_t id, uint32_t length)
 {
-	uint64_t flags = vdp_packed_used_flags(at) | q->flags;
-	uint64_t word = flags << 48 | (uint64_t)id << 32 | length;
+	uint64_t word = vdp_packed_used_word(q, at) | (uint64_t)id << 32 | length;
 
 	if (at == q->published)
 		q->held = word;

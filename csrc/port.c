@@ -65,7 +65,7 @@ uint32_t vdp_port_move(struct vdp_nic *nic, struct vdp_pair *pair, bool back)
 	uint32_t n;
 
 	nic->serving = tx->ring.index;
-	n = nic->net->peek(tx, frames);
+	n = nic->net->peek(tx, back ? pair->rx : NULL, frames);
 	if (n == 0)
 		return port_move_chain(nic, pair, back);
 	port_capture(nic, pair, VDP_CAPTURE_SENT, frames, n);
@@ -128,7 +128,7 @@ static uint32_t port_transmit(struct vdp_nic *nic, struct vdp_pair *pair)
 	uint32_t n, taken;
 
 	nic->serving = pair->tx->ring.index;
-	n = nic->net->peek(pair->tx, frames);
+	n = nic->net->peek(pair->tx, NULL, frames);
 	if (n == 0)
 		return port_transmit_chain(nic, pair);
 	if (VDP_UNLIKELY(nic->steers))

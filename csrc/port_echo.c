@@ -12,6 +12,8 @@ static uint32_t echo_poll(struct vdp_nic *nic, struct vdp_pair *pair)
 	if (nic->error.code != VDP_NIC_OK)
 		return 0;
 	n = vdp_port_move(nic, pair, rx != NULL);
+	if (n > 0 && VDP_UNLIKELY(vdp_ring_at_start(&pair->tx->ring)) && nic->error.code == VDP_NIC_OK)
+		n += vdp_port_move(nic, pair, rx != NULL); /* the end of the ring cut the burst in two */
 	if (n == 0 || nic->error.code != VDP_NIC_OK)
 		return n;
 	if (!rx)

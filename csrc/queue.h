@@ -18,6 +18,7 @@ struct vdp_queue {
 	bool enabled; /* by the driver */
 	bool live;    /* and its ring was found in memory */
 	int call_fd;  /* borrowed, or -1 */
+	bool unheard; /* atomic: the driver wanted a call, and there was nobody to call */
 	struct vdp_queue_conf conf;
 	int kick_fd;     /* our duplicate, or -1 */
 	int doorbell_fd; /* made when first asked for */
@@ -30,6 +31,8 @@ static inline void vdp_queue_call(struct vdp_queue *queue, bool wanted)
 	uint64_t one = 1;
 
 	if (!wanted || queue->call_fd < 0) {
+		if (wanted)
+			__atomic_store_n(&queue->unheard, true, __ATOMIC_RELEASE);
 		vdp_count(&queue->stats.calls_suppressed, 1);
 		return;
 	}

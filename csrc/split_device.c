@@ -4,6 +4,7 @@ bool vdp_split_attach(struct vdp_ring *q, const struct vdp_queue_conf *conf, boo
 {
 	uint32_t event = q->event_idx ? 2 : 0;
 
+	q->mask = (uint16_t)(conf->size - 1);
 	q->cache = (struct vdp_dma_cache){0};
 	q->split.desc = vdp_ring_part(q, conf->desc, 16u * conf->size, 16, VDP_DMA_READ, report);
 	q->split.avail = vdp_ring_part(q, conf->driver, 4 + 2u * conf->size + event, 2, VDP_DMA_READ, report);

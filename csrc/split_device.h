@@ -32,11 +32,15 @@ static inline uint16_t vdp_split_available(struct vdp_ring *q, uint16_t want)
 	return 0;
 }
 
+/* How many to look at in one go: up to the end of the ring. */
 static inline uint16_t vdp_split_ready(struct vdp_ring *q, uint16_t want)
 {
-	uint16_t n = vdp_split_available(q, want);
+	uint16_t left = (uint16_t)(q->size - (q->next & q->mask));
 
-	return n < want ? n : want;
+	if (left < want)
+		want = left;
+	left = vdp_split_available(q, want);
+	return left < want ? left : want;
 }
 
 static inline uint16_t vdp_split_after(const struct vdp_ring *q, uint16_t at, uint32_t slots)
@@ -48,11 +52,6 @@ static inline uint16_t vdp_split_after(const struct vdp_ring *q, uint16_t at, ui
 static inline uint16_t vdp_split_head(const struct vdp_ring *q, uint16_t at)
 {
 	return __atomic_load_n(&q->split.avail->ring[at & q->mask], __ATOMIC_RELAXED);
-}
-
-static inline void vdp_split_prefetch(const struct vdp_ring *q, uint16_t ahead)
-{
-	vdp_prefetch(q->split.desc + (vdp_split_head(q, (uint16_t)(q->next + ahead)) & q->mask));
 }
 
 static inline struct vdp_buffer vdp_split_buffer(const void *desc)
@@ -68,19 +67,67 @@ static inline struct vdp_buffer vdp_split_buffer(const void *desc)
 	};
 }
 
-/* The one descriptor of a chain that needs no more; its link is the head then. */
-static inline bool vdp_split_plain(const struct vdp_ring *q, uint16_t ahead, struct vdp_buffer *buffer)
-{
-	uint16_t head = vdp_split_head(q, (uint16_t)(q->next + ahead));
+/* What lies side by side from next on, as far as vdp_split_ready said: all that a loop needs of the ring. */
+struct vdp_split_run {
+	const struct vdp_split_desc *desc; /* all of them */
+	const uint16_t *heads;
+	void *used;
+	uint16_t size, flags;
+};
 
-	if (VDP_UNLIKELY(head >= q->size))
-		return false;
-	*buffer = vdp_split_buffer(q->split.desc + head);
-	buffer->link = head;
-	return buffer->flags == q->flags;
+static inline struct vdp_split_run vdp_split_run(const struct vdp_ring *q)
+{
+	uint16_t at = q->next & q->mask;
+
+	return (struct vdp_split_run){
+	    .desc = q->split.desc,
+	    .heads = q->split.avail->ring + at,
+	    .used = q->split.used->ring + at,
+	    .size = q->size,
+	    .flags = q->flags,
+	};
 }
 
-/* Write the used element at an index; the driver does not see it yet. */
+static inline void vdp_split_prefetch(const struct vdp_split_run *run, uint32_t i)
+{
+	uint16_t head = __atomic_load_n(run->heads + i, __ATOMIC_RELAXED);
+
+	vdp_prefetch(run->desc + (head & (run->size - 1u)));
+}
+
+/* Entries are wanted soon: have them come, with what else the processor cannot foresee. */
+static inline void vdp_split_expect(const struct vdp_ring *q, uint32_t n)
+{
+	const uint16_t *heads = q->split.avail->ring + (q->next & q->mask);
+
+	(void)n;
+	vdp_prefetch(&q->split.avail->idx);
+	vdp_prefetch(heads);
+}
+
+/* The one descriptor of a chain that needs no more; its link is the head then. */
+static inline bool vdp_split_plain(const struct vdp_split_run *run, uint32_t i, struct vdp_buffer *buffer)
+{
+	uint16_t head = __atomic_load_n(run->heads + i, __ATOMIC_RELAXED);
+
+	if (VDP_UNLIKELY(head >= run->size))
+		return false;
+	*buffer = vdp_split_buffer(run->desc + head);
+	buffer->link = head;
+	return VDP_LIKELY(buffer->flags == run->flags);
+}
+
+/* Its used element; the driver does not see it yet. */
+static inline void vdp_split_set(
+    struct vdp_ring *q, const struct vdp_split_run *run, uint32_t i, uint16_t head, uint32_t length)
+{
+	uint64_t element = (uint64_t)length << 32 | head;
+
+	(void)q;
+	__builtin_memcpy((uint64_t *)run->used + i, &element, sizeof(element));
+}
+
+/* The same for one index. */
 static inline void vdp_split_put(struct vdp_ring *q, uint16_t at, uint16_t head, uint32_t length)
 {
 	uint64_t element = (uint64_t)length << 32 | head;

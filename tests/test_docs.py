@@ -24,7 +24,12 @@ from vfiodpa.soft import function as soft_function
 
 TOP = Path(__file__).parent.parent
 PAGES = [TOP / "README.md", *sorted(TOP.glob("docs/**/*.md"))]
-RUNNING = [TOP / "README.md", TOP / "docs/tutorial/first-packet.md", TOP / "docs/how-to/add-a-driver.md"]
+RUNNING = [
+    TOP / "README.md",
+    TOP / "docs/tutorial/first-packet.md",
+    TOP / "docs/how-to/add-a-driver.md",
+    TOP / "docs/how-to/write-a-check.md",
+]
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 CHECKER = doctest.OutputChecker()

@@ -230,7 +230,6 @@ static void test_in_order(uint16_t start)
 	    .features = RIG_F_PACKED | RIG_F_IN_ORDER | RIG_F_MRG, .size = 8, .start = start};
 	struct vdp_packed_desc before[8];
 	struct rig_ring *tx;
-	uint32_t first;
 	struct rig rig;
 
 	rig_open(&rig, &conf);
@@ -243,15 +242,9 @@ static void test_in_order(uint16_t start)
 	go(&rig);
 	for (uint16_t i = 0; i < 5; i++)
 		check_rx(&rig, (uint16_t)(20 + i), RX + i * 0x1000u, 100, 30 + i);
-	/* A burst ends where the ring does. */
-	first = start + 5 > 8 ? 8 - start : 5;
-	CHECK_EQ(rig_packed_used(&rig, RIG_TX, first).id, 30 + first - 1);
-	if (first < 5)
-		CHECK_EQ(rig_packed_used(&rig, RIG_TX, 5 - first).id, 34);
-	for (uint16_t i = 1; i < 5; i++) {
-		if (i != first)
-			CHECK(!memcmp(before + (start + i) % 8, tx->packed + (start + i) % 8, 16));
-	}
+	CHECK_EQ(rig_packed_used(&rig, RIG_TX, 5).id, 34); /* also where the ring ended meanwhile */
+	for (uint16_t i = 1; i < 5; i++)
+		CHECK(!memcmp(before + (start + i) % 8, tx->packed + (start + i) % 8, 16));
 	/* The next batch is a chain: its used descriptor is where it began. */
 	rig_packed(&rig, RIG_TX, rig_iova(TX), 12, VDP_PACKED_NEXT, 1);
 	rig_packed(&rig, RIG_TX, rig_iova(TX + 12), 60, 0, 2);

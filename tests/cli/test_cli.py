@@ -35,6 +35,7 @@ VERBS = {
     "doctor": [],
     "regs": ["dump", "soft"],
     "shell": ["soft"],
+    "validate": [],
 }
 
 

@@ -17,7 +17,7 @@ from .output import print_error
 DEVICE_HELP = "PCI address (0000:3b:00.2, 3b:00.2) or soft[:key=value,...], for example soft:port=echo"
 EPILOG = (
     "exit codes: 0 done, 1 failed, 2 usage, 3 device absent, 4 permission or limit, 5 peer broke the protocol, "
-    "6 device failed or gone, 7 not supported here, 130 interrupted"
+    "6 device failed or gone, 7 not supported here, 77 skipped, 130 interrupted"
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ExitCode
 from ..trace.file import Recording, load
-from ..trace.lines import KIND_WORDS, Row, rows, select, whole
+from ..trace.lines import KIND_WORDS, Row, counted, rows, select
 from ..trace.names import Names
 from .output import print_grid, print_json
 
@@ -32,7 +32,7 @@ def run_trace(arguments: argparse.Namespace) -> ExitCode:
     """Show what there is; of a recording that was cut off too, and then fail."""
     recording = load(arguments.file)
     found = select(
-        rows(Names(recording.subject), whole(recording.records), fold=not (arguments.all or arguments.json)),
+        rows(Names(recording.subject), counted(recording.records), fold=not (arguments.all or arguments.json)),
         registers=arguments.register,
         kinds=arguments.kind,
     )

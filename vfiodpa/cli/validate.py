@@ -5,22 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..errors import ExitCode, UsageError
 from ..spec.clauses import Clause
+from ..validate.benchfile import BenchDevice, find_device, load_bench
 from ..validate.check import Check, all_checks, select, unchecked, wanted
 from ..validate.profiles import NIC_TODAY, PROFILES, in_profile, of_profile
 from ..validate.reports.compare import Comparison
 from ..validate.reports.files import Wanted
 from ..validate.results import Run, load_run
+from ..validate.resume import take_up, write_run
 from ..validate.runner import Runner
 from ..validate.target import open_target
 from ..validate.verdict import Verdict
 from ..vdpa.devices import Access
 from .validate_screen import Screen
 from .validate_tables import prove, show_clauses, show_comparison
-from .words import add_access
+from .words import add_access, add_trace
 
 NO_CHECK_YET = "nobody wrote one yet"
 
@@ -29,19 +32,20 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("device", metavar="DEVICE", nargs="?", default="soft", help="PCI address or soft[:...]")
     which = parser.add_argument_group("which clauses")
-    which.add_argument(
-        "--profile", choices=PROFILES, default=NIC_TODAY, help="what is asked of it, default %(default)s"
-    )
+    which.add_argument("--profile", choices=PROFILES, help=f"what is asked of it, default {NIC_TODAY}")
     which.add_argument("--clause", metavar="ID", nargs="+", default=[], help="only these, for example P-COM-14")
     which.add_argument(
         "--group", metavar="NAME", nargs="+", default=[], help="only these blocks (P-COM) and chapters (pci, net, ...)"
     )
     how = parser.add_argument_group("how")
     how.add_argument("--packed", action="store_true", help="packed rings where a check leaves it open")
+    how.add_argument("--wire", metavar="IFACE", help="network interface of this machine at the other end of the wire")
     how.add_argument(
-        "--wire", metavar="IFACE", default="", help="kernel interface at the other end of the wire, or its PCI address"
+        "--resume", metavar="RUN.json", type=Path, help="keep the run in this file, and go on with what is in it"
     )
+    how.add_argument("--bench", metavar="FILE", type=Path, help="a lab's devices, TOML: DEVICE is a name in it")
     add_access(parser)
+    add_trace(parser)
     instead = parser.add_argument_group("instead of a run")
     instead.add_argument("--list", action="store_true", help="list the clauses, their checks, and why some have none")
     instead.add_argument("--self-test", action="store_true", help="prove each check on a NIC that breaks its clause")
@@ -57,6 +61,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run_validate(arguments: argparse.Namespace) -> ExitCode:
     """One of what the verb can do."""
+    bench = _bench(arguments)
     reports = Wanted.of(arguments.report, arguments.html, arguments.junit, arguments.report_json)
     reports.check()
     if arguments.compare:
@@ -67,7 +72,7 @@ def run_validate(arguments: argparse.Namespace) -> ExitCode:
     checks = _checks(arguments)
     if arguments.self_test:
         return prove(checks, clauses, as_json=arguments.json)
-    return _run(arguments, reports, clauses, checks)
+    return _run(arguments, bench, reports, clauses, checks)
 
 
 def _clauses(arguments: argparse.Namespace) -> list[Clause]:
@@ -91,16 +96,34 @@ def _checks(arguments: argparse.Namespace) -> list[Check]:
     return found
 
 
-def _run(arguments: argparse.Namespace, reports: Wanted, clauses: list[Clause], checks: list[Check]) -> ExitCode:
+def _bench(arguments: argparse.Namespace) -> BenchDevice:
+    """The device as the bench file has it, if there is one; else as it is named."""
+    device = BenchDevice(arguments.device, arguments.device)
+    if arguments.bench is not None:
+        device = find_device(load_bench(arguments.bench), arguments.device, arguments.bench)
+    arguments.packed = arguments.packed or device.packed
+    arguments.wire = arguments.wire or device.wire
+    arguments.profile = arguments.profile or device.profile or NIC_TODAY
+    return device
+
+
+def _run(
+    arguments: argparse.Namespace, bench: BenchDevice, reports: Wanted, clauses: list[Clause], checks: list[Check]
+) -> ExitCode:
     """A run, its summary and its reports."""
+    path: Path | None = arguments.resume
+    before = take_up(path, arguments.profile, packed=arguments.packed) if path else None
+    access = Access(arguments.iommu, trace=arguments.trace)
     with (
-        open_target(arguments.device, Access(iommu=arguments.iommu), arguments.wire) as target,
-        Runner(target.function, target.wire, packed=arguments.packed) as runner,
+        open_target(bench.device, access, wire=arguments.wire, hooks=bench.hooks, host=arguments.host) as target,
+        Runner(target.function, target.wire, packed=arguments.packed, hooks=target.hooks) as runner,
         Screen(checks, quiet=arguments.json) as screen,
     ):
         runner.calibrate()
-        found = runner.run(checks, arguments.profile, screen.told)
-    checked = {check.clause.id for check in checks}
+        keep = partial(write_run, path) if path else lambda _run: None
+        found = runner.run(checks, arguments.profile, screen.told, before=before, keep=keep)
+        stopped = runner.signals.asked
+    checked = {check.clause.id for check in checks} | {outcome.clause for outcome in found.outcomes}
     reasons = unchecked()
     found.unchecked = {one.id: reasons.get(one.id, NO_CHECK_YET) for one in clauses if one.id not in checked}
     written = reports.write(found)
@@ -108,7 +131,7 @@ def _run(arguments: argparse.Namespace, reports: Wanted, clauses: list[Clause], 
         print(json.dumps(found.to_json(), indent=2), flush=True)
     else:
         screen.summary(found, written)
-    return exit_code(found)
+    return ExitCode.INTERRUPTED if stopped else exit_code(found)
 
 
 def exit_code(run: Run) -> ExitCode:

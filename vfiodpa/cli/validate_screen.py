@@ -67,6 +67,8 @@ class Screen:
         self._print(Text.assemble(_verdict(outcome), f" {clause.id:<10} ", outcome.title, (took, "dim")))
         if outcome.reason:
             self._fold(outcome.reason, STYLES[outcome.verdict])
+        if outcome.verdict is Verdict.INFO and outcome.notes:
+            self._fold(outcome.notes[0], STYLES[outcome.verdict])
         if self._progress:
             bar, task = self._progress
             after = self._checks[outcome.clause] + 1

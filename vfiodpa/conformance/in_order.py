@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..spec.features import Feature
 from ..validate.bench import HEADER, RX, TX, Bench
 from ..validate.check import check
-from ..validate.ring_work import buffer, give_buffers, inbound, is_ours, outbound, same
+from ..validate.ring_work import give_buffers, inbound, is_ours, one_buffer, outbound, same
 from ..validate.rings import AVAIL_USED, POISON, PackedRing, SplitRing
 from ..validate.verdict import Deviation
 
@@ -24,7 +24,7 @@ def buffers_are_used_in_order(bench: Bench) -> None:
     """With IN_ORDER, buffers are used in the order in which they were made available, one by one or in batches."""
     bench.start(Feature.IN_ORDER, size=SIZE if bench.packed else 16)
     ring = bench.ring(TX)
-    bufs = [buffer(bench, outbound(bench, at)) for at in range(BURST)]
+    bufs = [one_buffer(bench, outbound(bench, at)) for at in range(BURST)]
     for _ in range(LAPS):
         _poison(bench, ring)
         order = [ring.offer([buf], publish=False) for buf in bufs]

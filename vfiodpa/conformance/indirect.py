@@ -22,7 +22,8 @@ def _send(bench: Bench, sent: bytes, chain: list[Buf], direct: int, *, write: bo
     how = f"{direct} buffers and an indirect table of {len(chain) - direct}{' with WRITE' if write else ''}"
     bench.must(used[0].id == made, f"{how}: given back as buffer {used[0].id}, made available as {made}")
     heard = hear(bench, 1)
-    bench.must(heard and same(heard[0], sent), f"{how}: the frame was not sent as it is")
+    bench.must(heard, f"{how}: the frame was not sent")
+    bench.must(same(heard[0], sent), f"{how} at {gpa:#x}: what was sent is {heard[0].hex()}, and not {sent.hex()}")
     return made
 
 

@@ -30,6 +30,7 @@ def a_reset_queue_is_left_alone(bench: Bench) -> None:
     for queue in rings:
         bench.device.reset_queue(queue)
     bench.irq_of(TX).fired(bench.silence)  # what was under way
+    early = {one.id for one in rings[RX].used()}
     for _ in range(3):
         rings[TX].offer([bench.frame()])
     bench.device.bell(TX)
@@ -37,7 +38,7 @@ def a_reset_queue_is_left_alone(bench: Bench) -> None:
         bench.wire.send(inbound(bench, 1))
     never_used(bench, rings[TX], "a transmit queue that was reset used a buffer")
     never_used(bench, rings[RX], "a receive queue that was reset used a buffer")
-    for gpa in given.values():
+    for gpa in [gpa for id, gpa in given.items() if id not in early]:
         untouched = bench.memory.read(gpa, 64) == bytes([POISON]) * 64
         bench.must(untouched, f"the buffer at {gpa:#x} of a queue that was reset was written")
     never_fired(bench, bench.irq_of(TX), "a queue that was reset sent a notification")

@@ -28,15 +28,26 @@ class Carrier:
         self._error = self._capture_error = 0
         self._keeper: LinkKeeper | None = None
         self._look()
+        self._options = options
         self._watch: WireWatch | None = WireWatch(engine.wire.event, self._look, name)
-        if options.port is Port.LINK:
-            self._keeper = LinkKeeper(options.target, options.queues, name, self._attach, engine.link_detach)
+        if self._quiet:
+            self.join()
 
-    def close(self) -> None:
-        """Join the threads; harmless twice. Not under the NIC's lock."""
+    def join(self) -> None:
+        """Be on the wire of ``link=``, as soon as the other side is."""
+        if self._keeper is None:
+            options, engine = self._options, self._engine
+            self._keeper = LinkKeeper(options.target, options.queues, self._name, self._attach, engine.link_detach)
+
+    def leave(self) -> None:
+        """Leave it, until ``join``. Not under the NIC's lock."""
         if self._keeper:
             self._keeper.close()
             self._keeper = None
+
+    def close(self) -> None:
+        """Join the threads; harmless twice. Not under the NIC's lock."""
+        self.leave()
         if self._watch:
             self._watch.close()
             self._watch = None

@@ -29,6 +29,10 @@ class Behind(Protocol):
 
     def go(self) -> None: ...
 
+    def suspend(self) -> None: ...
+
+    def resume(self) -> None: ...
+
     def device_reset(self) -> None: ...
 
     def queue_on(self, queue: Queue) -> None: ...
@@ -51,8 +55,10 @@ class Common:
     read_only = rules.READ_ONLY
     write_rules = rules.WRITE_RULES
 
-    def __init__(self, device: str, state: CommonState, behind: Behind) -> None:
+    def __init__(self, device: str, state: CommonState, behind: Behind, *, strict: bool = True) -> None:
+        """Not ``strict``: writes that hardware takes in its own way are no breach."""
         self.device = device
+        self.strict = strict
         self.state = state
         self.behind = behind
 
@@ -68,7 +74,7 @@ class Common:
             "device_feature_select": state.device_select,
             "driver_feature_select": state.driver_select,
             "config_msix_vector": state.config_vector,
-            "num_queues": len(state.queues),
+            "num_queues": state.admin_index,
             "queue_select": state.queue_select,
         }
         if name in simple:
@@ -77,7 +83,9 @@ class Common:
             return _word(state.offered, state.device_select)
         if name == "driver_feature":
             return _word(state.driver_features, state.driver_select)
-        return self.behind.generation() if name == "config_generation" else 0  # no admin queue
+        if name == "admin_queue_index":
+            return state.admin_index if state.admin else 0
+        return self.behind.generation() if name == "config_generation" else state.admin
 
     def _load_status(self) -> int:
         state = self.state
@@ -100,7 +108,7 @@ class Common:
 
     def _check(self, name: str, value: int) -> None:
         for rule in self.write_rules.get(name, ()):
-            if rule.broken(self.state, value):
+            if rule.broken(self.state, value) and (self.strict or not rule.harmless):
                 raise rule.breach(
                     self.device, f"CommonCfg.{name}", f"{rule.did} (value {value:#x}, {self._where(name)})"
                 )
@@ -116,7 +124,8 @@ class Common:
 
     def _driver_feature(self, value: int, _name: str, _index: int) -> None:
         if self.state.driver_select < len(self.state.driver_words):
-            self.state.driver_words[self.state.driver_select] = value
+            offered = _word(self.state.offered, self.state.driver_select)
+            self.state.driver_words[self.state.driver_select] = value & offered  # others do not stick (4.1.4.3.1)
 
     def _vector(self, value: int, name: str, _index: int) -> None:
         """A vector that the function does not have reads back as NO_VECTOR (4.1.5.1.2.1)."""
@@ -131,18 +140,30 @@ class Common:
             raise
 
     def _status(self, value: int, _name: str, _index: int) -> None:
-        wanted = DeviceStatus(value) | self.state.status & DeviceStatus.NEEDS_RESET
-        added = wanted & ~self.state.status
         if not value:
             self.reset()
             return
-        if added & DeviceStatus.FEATURES_OK and not self._accept_features():
+        wanted = DeviceStatus(self._suspension(value)) | self.state.status & DeviceStatus.NEEDS_RESET
+        added = wanted & ~self.state.status
+        if added & DeviceStatus.FEATURES_OK and not self.accept_features():
             wanted &= ~DeviceStatus.FEATURES_OK
         if added & DeviceStatus.DRIVER_OK:
             self._go()
         self.state.status = wanted
         if added & DeviceStatus.FEATURES_OK:
             self.state.features_ok_read = False
+
+    def _suspension(self, value: int) -> int:
+        """See to SUSPEND (virtio 1.4, 3.5); returns the other bits, with it as it is now."""
+        state, suspended, going = self.state, DeviceStatus.SUSPEND, DeviceStatus.DRIVER_OK
+        if state.status & suspended and value & going:
+            self.behind.resume()
+            state.status = state.status & ~suspended | going
+        elif value & suspended and state.status & going and state.driver_features & Feature.SUSPEND:
+            self.behind.suspend()
+            state.status = state.status & ~going | suspended
+            value &= ~int(going)
+        return value & ~int(suspended) | int(state.status & suspended)
 
     def reset(self) -> None:
         """Device reset (2.4); it is complete on return."""
@@ -151,7 +172,7 @@ class Common:
         self.state.reset_unread = True
         self.behind.vectors_changed()
 
-    def _accept_features(self) -> bool:
+    def accept_features(self) -> bool:
         """FEATURES_OK stays unset for a set that the device cannot work with (2.2.2)."""
         features = self.state.driver_features
         lacking = unmet(features)

@@ -64,6 +64,11 @@ class ControlQueue:
             call |= bool(lib.vdp_control_answer(self._native, answer, len(answer)))
         return call
 
+    @property
+    def room(self) -> int:
+        """Bytes that the answer to the command in hand may have."""
+        return int(lib.vdp_control_room(self._native))
+
     def run(self, state: NetState, command: bytes) -> bytes:
         """Carry out a command (``commands.run``); mutants answer otherwise."""
         return commands.run(state, command)
@@ -77,11 +82,14 @@ class ControlQueue:
         return EngineError(out.code, self._index, out.detail)
 
     def _run(self, length: int) -> bytes:
-        """The ack, and the command's result behind it."""
+        return self.answer(bytes(ffi.unpack(self._command, min(length, lib.VDP_CONTROL_MAX))), length)
+
+    def answer(self, command: bytes, length: int) -> bytes:
+        """The ack, and the command's result. ``length`` is that of the whole, of which ``command`` is the beginning."""
         try:
-            if length > lib.VDP_CONTROL_MAX:
+            if length > len(command):
                 raise Refused(f"a command of {length} bytes")
-            result = self.run(self.state, bytes(ffi.unpack(self._command, length)))
+            result = self.run(self.state, command)
         except Refused as error:
             log.info("%s: command refused: %s", self.device, error)
             return bytes([Ack.ERR])

@@ -19,7 +19,6 @@ from ..pci.function import SharedPage
 from ..spec.features import Feature
 from .doorbell_pages import PAGE, make_doorbell_pages
 from .irq import NONE
-from .mutants import mutant_of
 from .options import Port, SoftOptions
 from .state import Queue
 from .stats import QueueStats, WorkerStats, as_dict
@@ -46,8 +45,12 @@ class EngineError:
 class Engine:
     """The lanes of a device. Owns its workers, or borrows one of a pool; borrows the fds and the DMA map."""
 
-    def __init__(self, name: str, options: SoftOptions, lock: RLock, pool: WorkerPool = SHARED) -> None:
+    def __init__(
+        self, name: str, options: SoftOptions, lock: RLock, pool: WorkerPool = SHARED, mutant: int = 0
+    ) -> None:
+        """``mutant``: ``enum vdp_mutant`` of csrc/mutant.h, 0 for a data path that does right."""
         self.name = name
+        self._mutant = mutant
         self.queues = 2 * options.queues
         self._options = options
         self._lock = lock
@@ -101,7 +104,7 @@ class Engine:
         if self._pages:
             conf.pages = ffi.cast("void *", self._pages.address + number * 2 * PAGE)
             conf.page_stride, conf.pair_stride = PAGE, 2 * PAGE * self._count
-        conf.mutant = mutant_of(options.mutant).native if options.mutant else 0
+        conf.mutant = self._mutant
         box = ffi.new("struct vdp_nic **")
         check(lib.vdp_nic_init(box, conf), f"cannot start a worker{on_cpu(conf.cpu)}", device=self.name)
         return box[0]
@@ -285,6 +288,10 @@ class Engine:
                 lib.vdp_nic_set_config_call(nic, config)
             self._calls.update(changed)
             self._config_call = config
+
+    def take_unheard(self) -> bool:
+        """Was a notification wanted that had no eventfd, since this was asked last?"""
+        return sum(bool(lib.vdp_nic_take_unheard(nic)) for nic in self._opened) > 0  # asks every lane
 
     def kick(self, queue: int) -> None:
         """Ring the queue's doorbell."""

@@ -23,6 +23,7 @@ class Fault(Enum):
     STUCK_QUEUE = "stuck_queue"  # a queue that is stopped goes on and never says that it is done
     NO_VECTOR = "no_vector"  # every MSI-X vector is refused
     RESTLESS_CONFIG = "restless_config"  # the configuration generation moves at each look
+    IRQ_FLOOD = "irq_flood"  # every vector is signalled, again and again
     ALL_ONES = "all_ones"  # the device is gone, and no event tells
 
 

@@ -29,9 +29,11 @@ from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
 from .faults import Fault
+from .flood import Flood
 from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
-from .options import SoftOptions, parse_options
+from .mutants import mutant_of
+from .options import Port, SoftOptions, parse_options
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
 from .workers import SHARED, WorkerPool
 
@@ -108,8 +110,10 @@ class SoftFunction(PciFunction):
         self._release_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._engine: Engine | None = None
         self._carrier: Carrier | None = None
+        self._flood: Flood | None = None
         try:
-            self._engine = Engine(self.name, self.options, self.lock, pool)
+            mutant = mutant_of(self.options.mutant) if self.options.mutant else None
+            self._engine = Engine(self.name, self.options, self.lock, pool, mutant.native if mutant else 0)
             self._dma.attach(self._engine)
             self._build(self._engine)
             if self._engine.wire.event != NONE:
@@ -125,8 +129,11 @@ class SoftFunction(PciFunction):
         bars = layout_pci.bars(options, notify.length)
         caps = layout_pci.capabilities(options, notify.length, notify.multiplier)
         self._config = ConfigSpace(self, layout_pci.subsystem(options), bars, caps)
-        if self.device.mutant and self.device.mutant.config:
-            self._config.edit(self.device.mutant.config)
+        mutant = self.device.mutant
+        if mutant and mutant.config:
+            self._config.edit(mutant.config)
+        around = mutant.around if mutant else None
+        self._shown_config: Window = around(self.device, self._config) if around else self._config
         makers: dict[int | None, Callable[[], Window]] = {
             VIRTIO_BAR: lambda: self.device.bar0(bars[0].size),
             layout_pci.vendor_bar(options): self.device.vendor.window,
@@ -146,7 +153,7 @@ class SoftFunction(PciFunction):
 
     @property
     def config(self) -> Window:
-        return GuardedWindow(self, self._config, "config", memory=False)
+        return GuardedWindow(self, self._shown_config, "config", memory=False)
 
     def bar(self, index: int) -> Window:
         return GuardedWindow(self, self.bar_window(index), f"BAR {index}", memory=True)
@@ -231,6 +238,7 @@ class SoftFunction(PciFunction):
         return self._carrier.trouble() if self._carrier else ""
 
     def close(self) -> None:
+        self._stop_flood()
         if self._carrier:
             self._carrier.close()  # outside the lock, which its threads take
         with self.lock:
@@ -271,6 +279,12 @@ class SoftFunction(PciFunction):
         return counted if lost is None else {**counted, "capture_lost": lost}
 
     # What a test does to the device
+
+    def pull_wire(self, out: bool) -> None:
+        """Leave the wire of ``link=``, or come back: a carrier change for both sides. Raises ``StateError``."""
+        if self._carrier is None or self.options.port is not Port.LINK:
+            raise StateError("it is on no link", device=self.name)
+        (self._carrier.leave if out else self._carrier.join)()
 
     def set_link(self, up: bool) -> None:
         """Carrier on or off: a configuration change."""
@@ -315,6 +329,15 @@ class SoftFunction(PciFunction):
         with self.lock:
             self._check_usable()
             self.device.faulty.fault = fault
+        self._stop_flood()
+        if fault is Fault.IRQ_FLOOD:
+            self._flood = Flood(self._irqs, self.lock, self.name)
+
+    def _stop_flood(self) -> None:
+        """Outside the lock, which its thread takes."""
+        flood, self._flood = self._flood, None
+        if flood:
+            flood.close()
 
     def request_release(self) -> None:
         """Somebody wants the function back: ``release_event`` is signalled."""

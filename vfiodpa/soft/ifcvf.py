@@ -24,8 +24,8 @@ class IfcvfCommon(Common):
 
     write_rules = rules.STOP_BY_ENABLE
 
-    def __init__(self, device: str, state: CommonState, behind: Behind) -> None:
-        super().__init__(device, state, behind)
+    def __init__(self, device: str, state: CommonState, behind: Behind, *, strict: bool = True) -> None:
+        super().__init__(device, state, behind, strict=strict)
         self._stopping: dict[int, int] = {}  # reads left, by queue
 
     def load(self, name: str, index: int) -> int:

@@ -20,7 +20,6 @@ from ..spec.ifcvf import MAX_PAIRS as IFCVF_PAIRS
 from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from ..spec.virtio_ring import MAX_QUEUE_SIZE, split_size_ok
 from .faults import Fault
-from .mutants import mutant_of
 from .settings import GUEST_OFFLOADS
 from .workers import parse_cpus
 
@@ -144,6 +143,7 @@ class SoftOptions:
     model: Model = Model.DEFAULT
     lm: LmLayout = LmLayout.PAIRS
     reset: bool = True
+    suspend: bool = False  # offers VIRTIO_F_SUSPEND (virtio 1.4)
     off: Feature = NONE
     frame: int = 60
     sizes: tuple[int, ...] = ()  # of generated frames, in turn; instead of frame
@@ -152,6 +152,7 @@ class SoftOptions:
     iova: int = 48  # bits of an I/O address
     msi_hole: bool = False  # x86: 0xfee00000 to 0xfeefffff cannot be mapped
     fault: Fault | None = None
+    admin: bool = False  # an administration queue
     strict: bool = True  # what breaks a rule of the driver raises; off: it does nothing, as on most hardware
     mutant: str = ""  # the clause that the NIC breaks (mutants/); then strict is off, unless it is said
 
@@ -196,7 +197,8 @@ class SoftOptions:
             off |= Feature.NET_MQ
         if off & Feature.NET_CTRL_VQ:
             off |= CONTROL  # also what the specification lets stand without a control queue
-        return closed(OFFERED & ~off)
+        own = (Feature.ADMIN_VQ if self.admin else NONE) | (Feature.SUSPEND if self.suspend else NONE)
+        return closed((OFFERED | own) & ~off)
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -261,10 +263,6 @@ def _cpus(text: str) -> tuple[int, ...]:
     return parse_cpus(text, between="+")
 
 
-def _mutant(text: str) -> str:
-    return mutant_of(text).clause
-
-
 def _workers(text: str) -> int:
     return SHARED if text == "shared" else _number(1, MAX_PAIRS)(text)
 
@@ -312,6 +310,7 @@ _KEYS = {
     "model":       _Key(Model, ", ".join(m.value for m in Model)),
     "lm":          _Key(LmLayout, ", ".join(m.value for m in LmLayout)),
     "reset":       _Key(_switch, _ON_OFF),
+    "suspend":     _Key(_switch, _ON_OFF),
     "off":         _Key(_features, "+".join(name.lower() for name in names(_MAY_BE_OFF))),
     "frame":       _Key(_number(*FRAME), "60 to 65535 bytes"),
     "sizes":       _Key(_sizes, f"up to {MAX_SIZES} sizes such as 60+576+1514, each 60 to 65535 bytes"),
@@ -320,8 +319,9 @@ _KEYS = {
     "iova":        _Key(_number(32, 64), "32 to 64 bits"),
     "msi_hole":    _Key(_switch, _ON_OFF),
     "fault":       _Key(Fault, ", ".join(f.value for f in Fault)),
+    "admin":       _Key(_switch, _ON_OFF),
     "strict":      _Key(_switch, _ON_OFF),
-    "mutant":      _Key(_mutant, "a clause that has one: vfiodpa validate --list"),
+    "mutant":      _Key(str.upper, "a clause that has one: vfiodpa validate --list"),
 }
 # fmt: on
 
@@ -388,6 +388,10 @@ def _check_ifcvf(values: dict[str, Any]) -> None:
         if "lm" in values:
             raise UsageError("lm= is for model=ifcvf only")
         return
+    if values.get("admin"):
+        raise UsageError("model=ifcvf has no administration queue")
+    if values.get("suspend"):
+        raise UsageError("model=ifcvf has no SUSPEND: it is older")
     if values.get("reset"):
         raise UsageError("model=ifcvf has no RING_RESET: it stops queues by its own means")
     if values.get("queues", 1) > IFCVF_PAIRS:

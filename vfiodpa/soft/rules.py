@@ -60,6 +60,7 @@ class WriteRule(Rule):
 
     did: str
     broken: Callable[[CommonState, int], bool]
+    harmless: bool = False  # hardware knows what to do with it
 
 
 def _lacks(value: int, bits: DeviceStatus) -> bool:
@@ -112,7 +113,7 @@ WRITE_RULES: Mapping[str, tuple[WriteRule, ...]] = {
         WriteRule(_INIT, "no new features after FEATURES_OK (step 5)", "written after FEATURES_OK",
                   lambda s, v: bool(s.status & S.FEATURES_OK)),
         WriteRule("virtio 1.3, 2.2.1", "no feature is accepted that the device did not offer",
-                  "has bits that are not offered", _not_offered),
+                  "has bits that are not offered", _not_offered, harmless=True),
     ),
     "device_status": (
         WriteRule(_COMMON, "after a reset the driver waits until device_status reads 0",
@@ -122,8 +123,12 @@ WRITE_RULES: Mapping[str, tuple[WriteRule, ...]] = {
                   lambda s, v: v != 0 and _lacks(v, s.status & _DRIVER_BITS)),
         WriteRule("virtio 1.3, 2.1", "NEEDS_RESET belongs to the device", "NEEDS_RESET written",
                   lambda s, v: bool(v & S.NEEDS_RESET & ~s.status)),
-        WriteRule("virtio 1.3, 2.1", "only defined bits, SUSPEND when negotiated", "unknown bits written",
-                  lambda s, v: bool(v & ~(_DRIVER_BITS | S.NEEDS_RESET))),
+        WriteRule("virtio 1.3, 2.1", "only defined bits", "unknown bits written",
+                  lambda s, v: bool(v & ~(_DRIVER_BITS | S.NEEDS_RESET | S.SUSPEND))),
+        WriteRule("virtio 1.4, 3.5", "SUSPEND is set while DRIVER_OK is, with VIRTIO_F_SUSPEND", "SUSPEND too early",
+                  lambda s, v: bool(v & S.SUSPEND & ~s.status) and not (s.status & S.DRIVER_OK
+                                                                        and _has(s, Feature.SUSPEND)),
+                  harmless=True),
         WriteRule(_STATUS, "after FAILED the device is reset before another try", "bits set after FAILED",
                   lambda s, v: bool(s.status & S.FAILED) and bool(v & ~s.status & _DRIVER_BITS)),
         WriteRule(_INIT, "ACKNOWLEDGE comes before DRIVER (steps 2 and 3)", "DRIVER without ACKNOWLEDGE",

@@ -52,6 +52,7 @@ class CommonState:
     offered: Feature
     queues: list[Queue]
     vectors: int
+    admin: int = 0  # of the queues, at their end: administration queues, which num_queues does not count
     status: DeviceStatus = NO_STATUS
     driver_words: list[int] = field(default_factory=lambda: [0] * FEATURE_WORDS)
     device_select: int = 0
@@ -66,6 +67,11 @@ class CommonState:
     def queue(self) -> Queue | None:
         """The selected queue; ``None`` when there is no such queue."""
         return self.queues[self.queue_select] if self.queue_select < len(self.queues) else None
+
+    @property
+    def admin_index(self) -> int:
+        """Where administration queues would begin (4.1.4.3)."""
+        return len(self.queues) - self.admin
 
     @property
     def driver_features(self) -> Feature:

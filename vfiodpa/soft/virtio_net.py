@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import StateError
 from ..registers import RegisterBlock, Window
@@ -19,6 +19,7 @@ from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
 from ..spec.virtio_ring import PACKED_START
 from . import rules
 from .access import Sections, StrictWindow
+from .admin import Admin, AdminQueue
 from .common import Common
 from .control_queue import SIZE as CONTROL_SIZE
 from .control_queue import ControlQueue
@@ -49,13 +50,13 @@ class NotifyArea:
         self.state = state
         self.multiplier = multiplier
         self.length = len(state.queues) * multiplier
-        self._ring = ring
+        self.on_bell = ring
 
     def read(self, offset: int, width: int) -> int:
         raise rules.NOTIFY.breach(self.device, f"notify+{offset:#x}", f"{width}-bit read")
 
     def write(self, offset: int, width: int, value: int) -> None:
-        self._ring(self.check(offset, width, value))
+        self.on_bell(self.check(offset, width, value))
 
     def check(self, offset: int, width: int, value: int) -> int:
         """The queue whose doorbell this write rings; raises ``DriverBreach`` for any other write."""
@@ -101,29 +102,34 @@ class VirtioNet:
         self, name: str, options: SoftOptions, engine: Engine, irqs: Vectors, bus_master: Callable[[], bool]
     ) -> None:
         self.name = name
-        self.options = options
-        self.engine = engine
+        self.options: SoftOptions = options
+        self.engine: Engine = engine
         self.irqs = irqs
         self.bus_master = bus_master
-        self.running = False  # DRIVER_OK
+        self.running: bool = False  # DRIVER_OK
+        self.suspended = False
+        self._held: dict[str, Any] = {}  # changes of the configuration meanwhile (NetConfigModel.change)
         self.failed = ""  # a failure that a test asked for
         self._error_shown = False  # the ISR bit of the data path's error was set
         queues = [Queue(index, options.size) for index in range(2 * options.queues)]
         if options.features & Feature.NET_CTRL_VQ:
             queues.append(Queue(len(queues), CONTROL_SIZE))
+        if options.admin:
+            queues.append(Queue(len(queues), CONTROL_SIZE))
         self.mutant: Mutant | None = mutant_of(options.mutant) if options.mutant else None
         offered = options.features
         if self.mutant and self.mutant.features:
             offered = Feature(self.mutant.features(int(offered)))
-        self.state: CommonState = CommonState(offered, queues, options.vectors)
+        self.state: CommonState = CommonState(offered, queues, options.vectors, int(options.admin))
         self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues, options.speed)
         self.settings = NetState(options.queues, NicEffects(engine, self.net, self.state))
         has_control = bool(options.features & Feature.NET_CTRL_VQ)
         self.control = ControlQueue(name, self.settings) if has_control else None
+        self.admin = AdminQueue(name, self.settings, Admin()) if options.admin else None
         ifcvf = options.model is Model.IFCVF
-        self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self)
+        self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self, strict=options.strict)
         self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))
-        self.isr = Isr(self._look_for_error)
+        self.isr = Isr(self._look_behind)
         self.vendor: VendorBlock = (
             LmBlock(name, options.queues, options.lm, engine) if ifcvf else Vendor(name, options.queues, engine)
         )
@@ -157,20 +163,48 @@ class VirtioNet:
         self.engine.run(True)
         self.running = self.vendor.running = True
 
+    def suspend(self) -> None:
+        """Between two polls of the workers: what they took is used, and notified (virtio 1.4, 3.5)."""
+        self.engine.run(False)
+        self.running = self.vendor.running = False
+        self.suspended = True
+
+    def resume(self) -> None:
+        self.suspended = False
+        self.go()
+        self._serve_commands()
+        if self._held:
+            self.change_config()
+
+    def change_config(self, **fields: Any) -> None:
+        """Change fields and notify the driver; while it is suspended both have to wait."""
+        self._held |= fields
+        if not self.suspended:
+            self._take_held()
+            self.notify_config()
+
+    def _take_held(self) -> None:
+        if self._held:
+            self.net.change(**self._held)
+            self._held = {}
+            self._limit_frames()
+
     def device_reset(self) -> None:
         with self.engine.paused():  # between reading a position and stopping nothing may move
             self.vendor.reset()
             self.engine.reset()
             self.engine.set_active_pairs(self.vendor.active_pairs)
             self._forget_settings()
-        self.running = self.vendor.running = False
+        self.running = self.vendor.running = self.suspended = False
+        self._take_held()
         self.failed = ""
         self._error_shown = False
         self.isr.clear()
 
     def queue_on(self, queue: Queue) -> None:
-        if self.control and queue.index == self._control_index:
-            self.control.enable(queue, self.engine.dma, self.state.driver_features)
+        commands = self._command_queue(queue.index)
+        if commands:
+            commands.enable(queue, self.engine.dma, self.state.driver_features)
             return
         self.settings.queue_enabled(queue.index)
         first = PACKED_START if self.state.packed else 0
@@ -178,8 +212,9 @@ class VirtioNet:
         self.vendor.queue_on(queue.index)
 
     def queue_off(self, queue: Queue) -> None:
-        if self.control and queue.index == self._control_index:
-            self.control.disable()
+        commands = self._command_queue(queue.index)
+        if commands:
+            commands.disable()
             return
         with self.engine.paused():
             self.vendor.queue_off(queue.index)
@@ -195,7 +230,8 @@ class VirtioNet:
 
     def error(self) -> EngineError:
         """The first error of the queues; false when there is none."""
-        return self.engine.error() or (self.control.error() if self.control else self.engine.error())
+        errors = (queue.error() for queue in (self.control, self.admin) if queue)
+        return self.engine.error() or next(filter(None, errors), EngineError(0, 0, 0))
 
     def generation(self) -> int:
         return self.net.generation
@@ -206,8 +242,9 @@ class VirtioNet:
         """A driver's doorbell write."""
         if not self.running:
             raise rules.EARLY_BELL.breach(self.name, f"doorbell of queue {queue}", "rung before DRIVER_OK")
-        if self.control and queue == self._control_index:
-            self._serve_control(self.control)
+        commands = self._command_queue(queue)
+        if commands:
+            self._serve(commands, queue)
         else:
             self.engine.kick(queue)
 
@@ -215,14 +252,13 @@ class VirtioNet:
         """Without Bus Master there is no DMA; with it the device goes on."""
         if self.running:
             self.engine.run(on and not self.failed)
-            if on and self.control:
-                self._serve_control(self.control)
+            if on:
+                self._serve_commands()
 
     def set_link(self, up: bool) -> None:
         """Carrier of the wire; a configuration change."""
-        rest = self.net.status & ~NetStatus.LINK_UP
-        self.net.change(status=rest | NetStatus.LINK_UP if up else rest)
-        self.notify_config()
+        rest = self._status_to_be & ~NetStatus.LINK_UP
+        self.change_config(status=rest | NetStatus.LINK_UP if up else rest)
 
     def ask_to_announce(self) -> None:
         """Ask the driver for gratuitous packets (5.1.6.5.4); a configuration change.
@@ -231,14 +267,11 @@ class VirtioNet:
         """
         if not self.settings.features & Feature.NET_GUEST_ANNOUNCE:
             raise StateError("the driver did not negotiate GUEST_ANNOUNCE", device=self.name)
-        self.net.change(status=self.net.status | NetStatus.ANNOUNCE)
-        self.notify_config()
+        self.change_config(status=self._status_to_be | NetStatus.ANNOUNCE)
 
     def set_mtu(self, mtu: int) -> None:
         """Another MTU; a configuration change."""
-        self.net.change(mtu=mtu)
-        self._limit_frames()
-        self.notify_config()
+        self.change_config(mtu=mtu)
 
     def fail(self, why: str) -> None:
         """Enter the error state (2.1.2)."""
@@ -255,22 +288,42 @@ class VirtioNet:
             signal(fd)
 
     @property
+    def _status_to_be(self) -> NetStatus:
+        """``status``, once a suspension has ended."""
+        return NetStatus(self._held.get("status", self.net.status))
+
+    @property
     def _control_index(self) -> int | None:
         return self.settings.control_index
 
-    def _serve_control(self, control: ControlQueue) -> None:
+    def _command_queue(self, index: int) -> ControlQueue | None:
+        """The control or administration queue of that index."""
+        if self.control and index == self._control_index:
+            return self.control
+        return self.admin if index == self.state.admin_index else None
+
+    def _serve_commands(self) -> None:
+        """What came while nobody looked."""
+        for index in (self._control_index, self.state.admin_index):
+            commands = None if index is None else self._command_queue(index)
+            if commands and index is not None:
+                self._serve(commands, index)
+
+    def _serve(self, commands: ControlQueue, index: int) -> None:
         if self.failed or not self.bus_master():
             return
-        vector = self.state.queues[self._control_index or 0].vector
-        if control.serve() and self.irqs.fd(vector) != NONE:
-            signal(self.irqs.fd(vector))
-        if control.error():
+        if commands.serve():
+            self._call(self.state.queues[index].vector)
+        if commands.error():
             self.notify_config()
 
     def _forget_settings(self) -> None:
         self.settings.clear()
         if self.control:
             self.control.disable()
+        if self.admin:
+            self.admin.disable()
+            self.admin.admin.clear()
         if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
             self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
 
@@ -278,6 +331,18 @@ class VirtioNet:
         """A driver that takes the MTU gets no frames beyond it (5.1.4.1)."""
         if self.settings.features & Feature.NET_MTU:
             self.engine.set_mtu(self.net.mtu)
+
+    def _call(self, vector: int) -> None:
+        """Notify the driver of used buffers: by a vector or, without MSI-X, in the ISR (4.1.4.5.1)."""
+        if self.irqs.fd(vector) != NONE:
+            signal(self.irqs.fd(vector))
+        elif not self.irqs.enabled:
+            self.isr.add(IsrStatus.QUEUE)
+
+    def _look_behind(self) -> None:
+        if self.engine.take_unheard() and not self.irqs.enabled:
+            self.isr.add(IsrStatus.QUEUE)
+        self._look_for_error()
 
     def _look_for_error(self) -> None:
         if not self._error_shown and self.error():

@@ -21,9 +21,14 @@ class Row:
     line: Line
     times: int = 1
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """Without number and time."""
         often = f"  ({self.times} times)" if self.times > 1 and not isinstance(self.line, Run) else ""
-        return f"{self.number:>6} {self.line.record.at / 1e9:12.6f}  {self.line}{often}"
+        return f"{self.line}{often}"
+
+    def __str__(self) -> str:
+        return f"{self.number:>6} {self.line.record.at / 1e9:12.6f}  {self.words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,19 @@ class Run(Line):
     """Bytes that were read one after another."""
 
 
-def rows(names: Names, records: Iterable[Record], *, fold: bool = True) -> Iterator[Row]:
+Counted = tuple[Record, int]  # and how often it came in a row
+
+
+def counted(records: Iterable[Record]) -> Iterator[Counted]:
+    """Each once; without the last line, which is for the reader of the file."""
+    return ((record, 1) for record in records if not isinstance(record, End))
+
+
+def rows(names: Names, records: Iterable[Counted], *, fold: bool = True) -> Iterator[Row]:
     """One for each record, or (``fold``) for each poll and each structure."""
     waiting: list[Row] = []
-    for number, record in enumerate(records, 1):
-        row = Row(number, names.line(record))
+    for number, (record, times) in enumerate(records, 1):
+        row = Row(number, names.line(record), times)
         if fold and waiting and (_same(waiting[-1], row) or _follows(names, waiting[-1], row)):
             waiting.append(row)
             continue
@@ -68,7 +81,7 @@ def _one(names: Names, waiting: list[Row]) -> Iterator[Row]:
     if len(waiting) > 1 and not _same(first, waiting[1]):
         yield Row(first.number, _run(names, [row.line for row in waiting]), len(waiting))
     else:
-        yield Row(first.number, first.line, len(waiting))
+        yield Row(first.number, first.line, sum(row.times for row in waiting))
 
 
 def _same(last: Row, row: Row) -> bool:
@@ -109,8 +122,3 @@ def _run(names: Names, lines: list[Line]) -> Line:
         read = [one for one in place.layout.fields if one.offset + one.size <= len(raw) and not one.count]
         text = " ".join(f"{one.name}={values[one.name]:#x}" for one in read)
     return Run(first, "read", name, text)
-
-
-def whole(records: Iterable[Record]) -> Iterator[Record]:
-    """All but the last line, which is for the reader of the file."""
-    return (record for record in records if not isinstance(record, End))

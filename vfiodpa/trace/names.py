@@ -6,7 +6,7 @@ an earlier one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum, IntFlag
 from typing import Any
 
@@ -39,7 +39,7 @@ class Line:
     def to_json(self) -> dict[str, Any]:
         """The record's own fields too."""
         raw = self.record
-        own = {name: getattr(raw, name) for name in raw.__dataclass_fields__ if name not in ("write", "error")}
+        own = {one.name: getattr(raw, one.name) for one in fields(raw) if one.name not in ("write", "error")}
         body = {"kind": self.what, "name": self.name, "meaning": self.text, **own}
         return body | ({"error": raw.error} if raw.error else {})
 

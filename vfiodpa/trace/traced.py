@@ -130,6 +130,13 @@ def done(tell: Sink, act: Callable[[], T], record: Callable[[str], Record]) -> T
     return result
 
 
+def innermost(function: PciFunction) -> PciFunction:
+    """What is behind all tracing."""
+    while isinstance(function, TracedFunction):
+        function = function.inner
+    return function
+
+
 class TracedFunction(PciFunction):
     """Tells ``sinks`` of every call and passes it on. ``owns``: closing it closes ``inner``; ``on_close`` follows."""
 
@@ -195,6 +202,9 @@ class TracedFunction(PciFunction):
             lambda: self.inner.set_irq(vector, fd),
             lambda error: Vector(vector, fd is not None, at=now(), error=error),
         )
+
+    def msix_off(self) -> None:
+        self.inner.msix_off()
 
     def ioeventfd(self, bar: int, offset: int, width: int, value: int, fd: int | None) -> None:
         done(

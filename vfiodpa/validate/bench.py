@@ -16,17 +16,21 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
+from ..drivers.transport import check_present
+from ..errors import DeviceGone, VfiodpaError
 from ..guest.memory import GuestMemory, GuestRegion
 from ..memory import Gpa, Iova
 from ..pci.function import PciFunction, Perm
 from ..spec.features import Feature, closed
 from ..spec.virtio_pci import NO_VECTOR
+from ..trace.traced import TracedFunction
 from .device import Device
 from .dump import dump_memory
+from .hooks import NO_HOOKS, Hooks, no_hook
 from .rings import Buf, PackedRing, Ring, SplitRing, UsedBuf, make_ring
-from .verdict import Deviation, NotApplicable, Overdue
+from .verdict import Deviation, NotApplicable, Overdue, Suspicion
 from .wire import Wire
 
 RX, TX = 0, 1
@@ -50,11 +54,15 @@ class Interrupt:
     vector: int
     fd: int
     answer: float = ANSWER_S
+    told: Callable[[int, int], None] = lambda _vector, _count: None  # for recordings
 
     def fired(self, timeout: float | None = None) -> int:
         """How often it was signalled since the last look; waits for the first. 0: not within ``timeout``."""
         wait = self.answer if timeout is None else timeout
-        return os.eventfd_read(self.fd) if select.select([self.fd], [], [], wait)[0] else 0
+        count = os.eventfd_read(self.fd) if select.select([self.fd], [], [], wait)[0] else 0
+        if count:
+            self.told(self.vector, count)
+        return count
 
 
 @dataclass(slots=True)
@@ -72,11 +80,37 @@ class Bench:
     deadline: float = 0.0  # monotonic
     notes: list[str] = field(default_factory=list)
     mark: bytes = field(default_factory=lambda: os.urandom(4))  # of its frames: wires keep those of others a while
-    device: Device = field(init=False)
+    hooks: Hooks = NO_HOOKS
+    registers_only: bool = False  # a recording: nothing answers a doorbell
+    _device: Device | None = None
     _irqs: dict[int, Interrupt] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.device = Device(self.function, self.look)
+    @property
+    def device(self) -> Device:
+        """The device, found when it is asked for first: checks of the capabilities alone do without.
+
+        Raises ``NotApplicable`` when its structures cannot be found: other clauses are about that.
+        """
+        if self._device is None:
+            try:
+                self._device = Device(self.function, self.look, registers_only=self.registers_only)
+            except DeviceGone:
+                raise
+            except VfiodpaError as error:
+                check_present(self.function)
+                raise NotApplicable(f"the device cannot be driven: {error}") from error
+        return self._device
+
+    @property
+    def touched(self) -> bool:
+        """Did the check have to do with the device itself?"""
+        return self._device is not None
+
+    def reset_function(self) -> None:
+        """Function level reset; raises ``Unsupported``. Interrupts are gone, the device is to be set up anew."""
+        self._drop_interrupts()
+        self.function.reset()
+        self._device = None
 
     # Verdicts
 
@@ -85,9 +119,14 @@ class Bench:
         if not right:
             raise Deviation(seen)
 
+    def should(self, right: object, seen: str) -> None:
+        """Raise ``Suspicion`` unless ``right``: a warning at most."""
+        if not right:
+            raise Suspicion(seen)
+
     def needs(self, *features: Feature) -> None:
         """Raise ``NotApplicable`` unless the device offers all of these."""
-        offered = self.device.offered
+        offered = self.device.offered if features else 0
         for feature in features:
             if feature & ~offered:
                 raise NotApplicable(f"the device does not offer {feature.name}")
@@ -120,9 +159,10 @@ class Bench:
         """Seconds that count as never: a thousand times what an answer takes, at least 10 ms."""
         return min(max(1000 * self.latency, MIN_SILENCE_S), 0.2)
 
-    def still(self, seen: Callable[[], object], what: str) -> None:
-        """Raise ``Deviation`` when ``seen`` changes within a silence."""
-        before, end = seen(), time.monotonic() + self.silence
+    def still(self, seen: Callable[[], object], what: str, before: object = None) -> None:
+        """Raise ``Deviation`` when ``seen`` changes within a silence; ``before``: from what, unless from now on."""
+        before = seen() if before is None else before
+        end = time.monotonic() + self.silence
         while time.monotonic() < end:
             self.look(what)
             self.must(seen() == before, what)
@@ -198,6 +238,8 @@ class Bench:
         if vector not in self._irqs:
             fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._irqs[vector] = Interrupt(vector, fd, self.answer)
+            if isinstance(self.function, TracedFunction):
+                self._irqs[vector].told = self.function.interrupt
             self.function.set_irq(vector, fd)
         return self._irqs[vector]
 
@@ -206,6 +248,19 @@ class Bench:
         return self.interrupt(min(queue + 1, self.function.vectors - 1))
 
     # Traffic
+
+    def knock(self, what: str, *rings: Ring, used_only: bool = False) -> None:
+        """Publish what was offered, ring the doorbells, and raise ``Deviation`` when the device touches a ring.
+
+        ``used_only``: it may say what doorbells it wants.
+        """
+        view = Ring.used_part if used_only else Ring.whole
+        before = [view(ring, ring.untouched()) for ring in rings]
+        for ring in rings:
+            ring.publish()
+        for ring in rings:
+            self.device.bell(ring.index)
+        self.still(lambda: [view(ring, ring.image()) for ring in rings], what, before)
 
     def send(self, ring: Ring, *chain: Buf) -> int:
         """Make a chain available (a plain frame, if nothing is said) and ring the doorbell; returns its id."""
@@ -233,14 +288,39 @@ class Bench:
             raise NotApplicable("nobody is at the other end of the wire (--wire)")
         return self.wire_peer
 
+    # Events from outside; a check that wants one says so with ``hook=``
+
+    def set_link(self, up: bool) -> None:
+        """Carrier on or off."""
+        (self.hooks.link or _nobody("link"))(up)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Give the device another MTU, from outside."""
+        (self.hooks.mtu or _nobody("mtu"))(mtu)
+
+    def ask_to_announce(self) -> None:
+        """Have the device ask its driver for gratuitous packets."""
+        (self.hooks.announce or _nobody("announce"))()
+
+    def make_it_fail(self) -> None:
+        """Have the device fail (NEEDS_RESET)."""
+        (self.hooks.fault or _nobody("fault"))()
+
     def close(self) -> None:
         """Give back what the check took. The device is reset by whoever runs checks, before this."""
+        self._drop_interrupts()
+        for region in self.memory.regions:
+            region.taken.clear()
+
+    def _drop_interrupts(self) -> None:
         for interrupt in self._irqs.values():
             self.function.set_irq(interrupt.vector, None)
             os.close(interrupt.fd)
         self._irqs.clear()
-        for region in self.memory.regions:
-            region.taken.clear()
+
+
+def _nobody(event: str) -> NoReturn:
+    raise NotApplicable(no_hook(event))
 
 
 def make_memory(function: PciFunction) -> tuple[GuestMemory, GuestRegion, GuestRegion]:

@@ -54,11 +54,11 @@ class Pending:
 
 
 class Control:
-    """The control queue of a running device."""
+    """The control queue of a running device, or (``index``) another queue that takes commands."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, index: int | None = None) -> None:
         self.bench = bench
-        self.index = bench.control_queue
+        self.index = bench.control_queue if index is None else index
         self.ring: Any = bench.ring(self.index)
 
     @classmethod

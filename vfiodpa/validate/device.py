@@ -20,21 +20,37 @@ from ..registers import SubWindow
 from ..spec.features import Feature
 from ..spec.pci import Command, ConfigHeader
 from ..spec.virtio_net import NetConfig
-from ..spec.virtio_pci import NO_VECTOR, DeviceStatus
+from ..spec.virtio_pci import NO_VECTOR, CommonCfg, DeviceStatus
 from .rings import Ring
-from .verdict import Refused
+from .verdict import NotApplicable, Refused
 
 S = DeviceStatus
 WORDS = 4  # of 32 feature bits
 RESET_S = 5.0
 
 
+def read_features(common: CommonCfg) -> Feature:
+    """All offered bits (4.1.4.3)."""
+    words = 0
+    for word in range(WORDS):
+        common.device_feature_select = word
+        words |= common.device_feature << 32 * word
+    return Feature(words)
+
+
 class Device:
     """Registers and steps. ``look`` is called on every wait: it raises when the check is overdue."""
 
-    def __init__(self, function: PciFunction, look: Callable[[str], None] = lambda _what: None) -> None:
+    def __init__(
+        self,
+        function: PciFunction,
+        look: Callable[[str], None] = lambda _what: None,
+        *,
+        registers_only: bool = False,
+    ) -> None:
         self.function = function
         self._look = look
+        self._registers_only = registers_only
         ConfigHeader(function.config).command = Command.MEMORY | Command.BUS_MASTER | Command.INTX_DISABLE
         self.transport = Transport.find(function)
         self.common = self.transport.common
@@ -69,11 +85,7 @@ class Device:
     @property
     def offered(self) -> Feature:
         """All bits that the device offers."""
-        words = 0
-        for word in range(WORDS):
-            self.common.device_feature_select = word
-            words |= self.common.device_feature << 32 * word
-        return Feature(words)
+        return read_features(self.common)
 
     def accept(self, features: int) -> bool:
         """Write a feature set and FEATURES_OK; did the device keep it (steps 4 to 6)?"""
@@ -136,6 +148,8 @@ class Device:
 
     def bell(self, queue: int, value: int | None = None) -> None:
         """Ring a doorbell (4.1.5.2). ``value``: instead of what the features ask for."""
+        if self._registers_only:
+            raise NotApplicable("it rings a doorbell, and a recording answers reads of registers only")
         self.common.queue_select = queue
         offset = self.common.queue_notify_off * self.transport.notify_multiplier
         notify = self.transport.notify

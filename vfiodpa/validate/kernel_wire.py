@@ -15,7 +15,9 @@ from pathlib import Path
 
 from ..errors import DeviceError, LimitError, NoDevice, errno_name
 from ..pci.address import is_address, normalise
+from ..pci.host import Host
 from ..spec.virtio_net import NetHdr
+from .safety import check_wire
 from .verdict import NotApplicable
 from .wire import Heard, Wire
 
@@ -42,19 +44,28 @@ def interface_of(name: str, sysfs: Path = Path("/sys")) -> str:
     return found[0].name
 
 
+def _index_of(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:
+        have = ", ".join(name for _, name in socket.if_nameindex())
+        raise NoDevice(f"there is no interface {interface}", cause=f"there are {have}") from error
+
+
 class KernelWire(Wire):
     """Promiscuous on one interface while it is open; nothing else of the host changes.
 
     Frames cross this wire finished: the kernel does what their header would leave to do.
     """
 
-    def __init__(self, interface: str) -> None:
-        """``interface``: a name, or the PCI address of its NIC. Raises as others that open do."""
+    def __init__(self, interface: str, host: Host | None = None) -> None:
+        """``interface``: a name, or the PCI address of its NIC. Raises ``StateError`` where the default route leads."""
         self.interface = interface_of(interface)
+        check_wire(host or Host(), self.interface)
         self.name = f"{self.interface} (kernel)"
         self._socket: socket.socket | None = None
         try:
-            self._socket = self._open(socket.if_nametoindex(self.interface))
+            self._socket = self._open(_index_of(self.interface))
         except PermissionError as error:
             raise LimitError(
                 f"cannot listen on {self.interface}", cause="CAP_NET_RAW", remedy="run it as root"
@@ -110,10 +121,8 @@ class KernelWire(Wire):
             return None
         try:
             raw = self._opened.recv(_LONGEST, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        except OSError:  # nothing after all; or the interface went down, which is said once
             return None
-        except OSError as error:  # the interface went down: said once
-            raise DeviceError(f"{self.name} cannot hear", cause=errno_name(error.errno or 0)) from error
         return Heard(raw[_HEADER:], NetHdr.unpack(raw[:_HEADER] + bytes(NetHdr.size - _HEADER)))
 
     def set_link(self, up: bool) -> None:

@@ -22,7 +22,7 @@ SCHEMA = "vfiodpa.validate/1"
 class Outcome:
     """One clause: its verdict, why, what was noted, and the last register accesses of a check that did not pass.
 
-    ``seconds`` of the check alone. ``trace``: lines, oldest first (decode.py). ``rings``: as they stood then (dump.py).
+    ``seconds`` of the check alone. ``trace``: lines, oldest first (trace/). ``rings``: as they stood then (dump.py).
     """
 
     clause: str
@@ -83,6 +83,7 @@ class Run:
     seconds: float = 0.0
     ended: str = ""  # why before the last check; empty: it did not
     unchecked: dict[str, str] = field(default_factory=dict)
+    running: str = ""  # the check under way: of a file whose run was killed
 
     @property
     def counts(self) -> dict[str, int]:
@@ -105,6 +106,7 @@ class Run:
             "started": self.started,
             "seconds": round(self.seconds, 3),
             "ended": self.ended,
+            "running": self.running,
             "counts": self.counts,
             "outcomes": [outcome.to_json() for outcome in self.outcomes],
             "unchecked": [
@@ -128,6 +130,7 @@ class Run:
                 float(data["seconds"]),
                 data["ended"],
                 {one["clause"]: one["reason"] for one in data.get("unchecked", [])},
+                str(data.get("running", "")),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise UsageError("not a whole validation run", cause=repr(error)) from error

@@ -32,7 +32,7 @@ def _frame(bench: Bench, addresses: bytes, number: int, size: int) -> bytes:
     return head + body
 
 
-def buffer(bench: Bench, frame: bytes) -> Buf:
+def one_buffer(bench: Bench, frame: bytes) -> Buf:
     """A frame to transmit in one buffer, behind an empty virtio header."""
     data = bytes(HEADER) + frame
     return Buf(bench.alloc(len(data), data), len(data))
@@ -133,7 +133,7 @@ class Carousel:
     """
 
     def __init__(self, bench: Bench, ring: SplitRing, frame: bytes) -> None:
-        buf = buffer(bench, frame)
+        buf = one_buffer(bench, frame)
         self.bench, self.ring = bench, ring
         for slot in range(ring.size):
             ring.put_desc(slot, SplitDesc(addr=buf.gpa, len=buf.length, flags=0, next=0))

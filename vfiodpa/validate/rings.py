@@ -87,6 +87,18 @@ class Ring(ABC):
     def image(self) -> bytes:
         """All that the device could write of the ring: to see whether anything moved."""
 
+    def whole(self, image: bytes) -> bytes:
+        """All of an image."""
+        return image
+
+    @abstractmethod
+    def used_part(self, image: bytes) -> bytes:
+        """Of an image, what tells of used buffers."""
+
+    def untouched(self) -> bytes:
+        """The image as it will be after the next ``publish``, should the device do nothing."""
+        return self.image()
+
 
 class SplitRing(Ring):
     """2.7. The chain's id is its head; heads are taken in turn, so at most ``size`` descriptors are on their way."""
@@ -161,6 +173,10 @@ class SplitRing(Ring):
         desc, _, used = split_sizes(self.size)
         return self.memory.read(self.desc, desc) + self.memory.read(self.device, used)
 
+    def used_part(self, image: bytes) -> bytes:
+        flags = split_sizes(self.size)[0]
+        return image[:flags] + image[flags + 2 : -2]  # not flags and avail_event
+
 
 class PackedRing(Ring):
     """2.8. Ids are counted, modulo the ring's size."""
@@ -173,12 +189,14 @@ class PackedRing(Ring):
         self.used_slot, self.used_wrap = 0, 1
         self.next_id = 0
         self._lengths: dict[int, int] = {}  # descriptors of each chain by id: how far a used one skips
+        self._writable: dict[int, bool] = {}  # has the chain writable buffers?
         self._first: tuple[int, int] | None = None  # slot and flags that publish writes, last
 
     def offer(self, chain: Sequence[Buf], *, publish: bool = True) -> int:
         id = self.next_id
         self.next_id = (id + 1) % self.size
         self._lengths[id] = len(chain)
+        self._writable[id] = any(buf.writable or buf.flags & DescFlag.INDIRECT for buf in chain)
         for at, buf in enumerate(chain):
             last = at == len(chain) - 1
             flags = buf.flags | (DescFlag.WRITE if buf.writable else 0) | (0 if last else DescFlag.NEXT)
@@ -231,7 +249,8 @@ class PackedRing(Ring):
         behind = self.used_slot + self._lengths.get(int(desc.id), 1)
         self.used_wrap ^= behind >= self.size
         self.used_slot = behind % self.size
-        return UsedBuf(int(desc.id), int(desc.len) if int(desc.flags) & DescFlag.WRITE else 0)
+        # Strictly the length counts with WRITE only (2.8.4); QEMU never sets that, and Linux does not look at it.
+        return UsedBuf(int(desc.id), int(desc.len) if self._writable.get(int(desc.id)) else 0)
 
     def interrupts(self, on: bool) -> None:
         self.memory.store16(self.driver + 2, 0 if on else 1)
@@ -248,6 +267,16 @@ class PackedRing(Ring):
 
     def image(self) -> bytes:
         return self.memory.read(self.desc, 16 * self.size) + self.memory.read(self.device, 4)
+
+    def used_part(self, image: bytes) -> bytes:
+        return image[:-4]
+
+    def untouched(self) -> bytes:
+        image = bytearray(self.image())
+        if self._first is not None:
+            slot, flags = self._first
+            image[slot * PackedDesc.size + 14 : (slot + 1) * PackedDesc.size] = flags.to_bytes(2, "little")
+        return bytes(image)
 
 
 def make_ring(

@@ -46,7 +46,7 @@ def prove(mutant: Mutant, check: Check, block: Iterable[Check]) -> Proof:
     """Run a mutant's block on it."""
     others = [one for one in block if one is not check and one.clause.id not in mutant.also]
     device = f"soft:{mutant.options},mutant={mutant.clause}" if mutant.options else f"soft:mutant={mutant.clause}"
-    with open_target(device) as target, Runner(target.function, target.wire) as runner:
+    with open_target(device) as target, Runner(target.function, target.wire, hooks=target.hooks) as runner:
         outcome = runner.run_one(check)
         disturbed = tuple(
             one.clause.id

@@ -1,7 +1,8 @@
 """What a check found, and how it says so.
 
-A check returns when the device did right. Otherwise it raises: ``Deviation`` (the clause is broken), ``Refused``
-(the device refused, legally, what the check wanted to set up) or ``NotApplicable`` (nothing to check here).
+A check returns when the device did right. Otherwise it raises: ``Deviation`` (the clause is broken), ``Suspicion``
+(odd), ``Refused`` (the device refused, legally, what the check wanted to set up) or ``NotApplicable`` (nothing to
+check here).
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class Finding(Exception):
 
 class Deviation(Finding):
     """The device broke the clause: says what was seen, and what had to be."""
+
+
+class Suspicion(Finding):
+    """Odd, but no clause binds it here, or only one to come could allow it: a warning, however binding the clause."""
 
 
 class Refused(Finding):

@@ -57,7 +57,7 @@ class Watch:
         rc = lib.vdp_watch_run(self._native, self._timeout_ns)  # without the GIL
         if rc != -errno.ETIMEDOUT:
             check(rc, "cannot watch")
-            self.areas = [bytes(ffi.buffer(copy)) for copy in self._copies]
+            self.areas = [bytes(ffi.unpack(copy, len(copy))) for copy in self._copies]
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -111,12 +111,10 @@ class SoftWire(Wire):
         return Heard(raw[NetHdr.size :], NetHdr.unpack(raw[: NetHdr.size]))
 
     def set_link(self, up: bool) -> None:
-        """Down: this end's driver is gone. Up: it is back, with fresh rings."""
-        self.device.reset()
-        for region in self.memory.regions:
-            region.taken.clear()
+        """Down: this end pulls its plug. What is on its way is lost."""
+        self.function.pull_wire(out=not up)
         if up:
-            self._start()
+            wait_for_link(self.function)
 
     def close(self) -> None:
         if self._closed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 from ...errors import UsageError
-from . import basic, net, pci, rings
+from . import admin, basic, net, net_config, pci, pci_registers, rings, suspend
 from .mutant import Mutant, MutantWindow
 
 __all__ = ["Mutant", "MutantWindow", "all_mutants", "mutant_of"]
@@ -20,7 +20,11 @@ __all__ = ["Mutant", "MutantWindow", "all_mutants", "mutant_of"]
 @cache
 def all_mutants() -> dict[str, Mutant]:
     """Every mutant by the clause that it breaks."""
-    return {mutant.clause: mutant for table in (basic, pci, net, rings) for mutant in table.MUTANTS}
+    return {
+        mutant.clause: mutant
+        for table in (basic, admin, pci, pci_registers, net, net_config, rings, suspend)
+        for mutant in table.MUTANTS
+    }
 
 
 def mutant_of(clause: str) -> Mutant:

@@ -184,7 +184,7 @@ def _notifies(nic: VirtioNet) -> None:
             if fd != NONE:
                 os.eventfd_write(fd, 1)
 
-    around(nic.notify, "_ring", bell)
+    around(nic.notify, "on_bell", bell)
 
 
 # Statistics

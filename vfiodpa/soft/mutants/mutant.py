@@ -19,7 +19,8 @@ Write = Callable[["VirtioNet", int], "int | None"]  # of the value written; None
 class Mutant:
     """Breaks ``clause`` and, as a matter of course, those in ``also``.
 
-    ``features``: of the offered bits. ``config``: edits configuration space as built. ``reads`` and ``writes``: by
+    ``features``: of the offered bits. ``config``: edits configuration space as built,
+    ``around``: puts itself around it. ``reads`` and ``writes``: by
     ``Block.register``, for example ``CommonCfg.queue_size``. ``patch``: anything else, on the device once it is made.
     ``native``: ``enum vdp_mutant`` of csrc/mutant.h, 0: the data path is the ordinary one. ``options``: of the device
     string that the clause needs, such as ``queues=2``.
@@ -35,6 +36,7 @@ class Mutant:
     writes: Mapping[str, Write] = field(default_factory=dict)
     patch: Callable[[VirtioNet], None] | None = None
     native: int = 0
+    around: Callable[[VirtioNet, Window], Window] | None = None
 
 
 @dataclass(frozen=True, slots=True)

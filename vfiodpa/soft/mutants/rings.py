@@ -107,7 +107,7 @@ def _gives_up_in_a_storm(nic: VirtioNet) -> None:
         bells[0] = used
         reset()
 
-    _replace(nic.notify, "_ring", doorbell)
+    _replace(nic.notify, "on_bell", doorbell)
     _replace(nic, "device_reset", device_reset)
 
 

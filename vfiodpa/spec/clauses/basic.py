@@ -32,8 +32,8 @@ FEAT = Block("FEAT", "Basic Facilities of a Virtio Device / Feature Bits", (
 RST = Block("RST", "Basic Facilities of a Virtio Device / Device Reset", (
     row(1, "MUST", "1.2", "D", "after receiving reset, reinitialise device status to 0"),
     row(2, "MUST_NOT", "1.2", "I",
-        "after status reads 0: no notification and no queue access until the driver re- "
-        "initialises"),
+        "after status reads 0: no notification and no queue access until the driver "
+        "re-initialises"),
 ))
 
 CFG = Block("CFG", "Basic Facilities of a Virtio Device / Device Configuration Space", (

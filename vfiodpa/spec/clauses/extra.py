@@ -47,8 +47,8 @@ U = Block("U", "Behaviour without a clause", (
     row(6, "NOTE", "1.0", "D", "NOTIF_CONFIG_DATA: doorbell carries queue_notif_config_data rather than the index",
         F.NOTIF_CONFIG_DATA),
     row(7, "NOTE", "1.0", "D",
-        "ctrl vq: unknown class/command => ERR; short/long/fragmented command buffers; ack- "
-        "only buffer; many commands batched", F.NET_CTRL_VQ),
+        "ctrl vq: unknown class/command => ERR; short/long/fragmented command buffers; "
+        "ack-only buffer; many commands batched", F.NET_CTRL_VQ),
     row(8, "NOTE", "1.0", "W",
         "CTRL_GUEST_OFFLOADS_SET toggles take effect on the next packet; bits not negotiated "
         "=> ERR", F.NET_CTRL_GUEST_OFFLOADS),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any
 
 from ..results import Run
 from .compare import Comparison
 from .view import Page, comparison_view, run_view
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def run_page(run: Run) -> str:
@@ -25,17 +25,17 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def _render(page: Page) -> str:
-    return _environment().from_string(_part("page.html.j2")).render(
-        page=page, style=Markup(_part("page.css")), script=Markup(_part("page.js"))
-    )  # fmt: skip
+    return str(_template().render(page=page, style=_part("page.css"), script=_part("page.js")))
 
 
 @cache
-def _environment() -> Environment:
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - each verb would wait for it
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["size"] = size_in_words
     environment.filters["facts"] = facts
-    return environment
+    return environment.from_string(_part("page.html.j2"))
 
 
 @cache

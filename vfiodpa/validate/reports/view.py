@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
 from ...spec.clauses import CHAPTERS, CLAUSES, Takes, chapter_of
 from ..results import Outcome, Run
@@ -31,6 +32,13 @@ CHANGES: dict[Change, str] = {
     Change.NEW: "only in the second run",
     Change.GONE: "only in the first run",
     Change.SAME: "the same in both",
+}
+DUPLEX = {0: "half", 1: "full", 0xFF: "unknown"}
+UNITS: dict[str, Callable[[Any], str]] = {
+    "status": lambda value: str(value).replace("_", " ").replace("|", ", "),
+    "speed": lambda value: str(value) if value == "unknown" else f"{value} Mbit/s",
+    "duplex": lambda value: DUPLEX.get(value, str(value)),
+    "supported_hash_types": lambda value: f"{value:#x}",
 }
 TAKES: dict[Takes, str] = {
     Takes.FUNCTION: "the function alone",
@@ -63,6 +71,12 @@ class Row:
     was: str = ""
     was_reason: str = ""
     change: str = ""
+
+    @property
+    def line(self) -> str:
+        """Why; of a permission what was recorded, if that is one line."""
+        said = self.notes[0] if self.verdict == "info" and self.notes else ""
+        return self.reason or ("" if "\n" in said else said)
 
     @property
     def heading(self) -> str:
@@ -190,6 +204,12 @@ class Page:
         if sizes := device.get("queue_sizes"):
             found.append(("queue sizes", " ".join(map(str, sizes[:8])) + (" …" if len(sizes) > 8 else "")))
         return found
+
+    @property
+    def config(self) -> list[tuple[str, str]]:
+        """Device configuration, with units."""
+        table = self.run.device.get("config", {})
+        return [(name.replace("_", " "), UNITS.get(name, str)(value)) for name, value in table.items()]
 
     @property
     def features(self) -> list[tuple[str, list[str]]]:

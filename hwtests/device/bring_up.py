@@ -1,0 +1,40 @@
+"""A driver's bring-up of a NIC, and what it found: the same on the NIC and on a recording of it.
+
+python -m hwtests.device.bring_up DEVICE TRACE > FACTS.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from vfiodpa.cli.show import describe
+from vfiodpa.spec.features import names
+from vfiodpa.vdpa.devices import DEFAULT, Access, open_nic
+
+
+def bring_up(device: str, access: Access = DEFAULT) -> dict[str, Any]:
+    """Open it, look at it, start its queues, close it."""
+    with open_nic(device, access=access) as nic:
+        facts = describe(nic)
+        for where_it_was in ("device", "iommu"):
+            del facts[where_it_was]
+        with nic.guest() as guest:
+            guest.start(size=min(256, nic.queues[0].size_max))
+            facts["negotiated"] = names(nic.device.negotiated)
+            facts["status"] = nic.device.status.name
+        facts["after"] = nic.device.status.name
+    plain: dict[str, Any] = json.loads(json.dumps(facts))
+    return plain
+
+
+def main() -> None:
+    """Record a bring-up; what it found goes to standard output."""
+    device, trace = sys.argv[1:]
+    sys.stdout.write(json.dumps(bring_up(device, Access(trace=Path(trace))), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
