@@ -69,7 +69,8 @@ struct vdp_net {
 	 * The frames at the front of a transmit queue that are one plain descriptor each; not yet used. to:
 	 * where they are going to be delivered, or NULL; its ring is fetched meanwhile.
 	 */
-	uint32_t (*peek)(struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST]);
+	uint32_t (*peek)(
+	    struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST]);
 	/* Give the chains of n peeked frames back. */
 	void (*done)(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n);
 	/*
@@ -90,6 +91,9 @@ struct vdp_net {
 	    struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t length);
 	/* Publish what was used, and notify. Either may be NULL. */
 	void (*flush)(struct vdp_queue *rx, struct vdp_queue *tx);
+	/* After a full fence: does the driver want to be notified of what was used since then? All is
+	 * published. */
+	bool (*wants_call)(struct vdp_ring *q, uint16_t since);
 };
 
 #define VDP_NET_DROPPED 2
