@@ -14,6 +14,7 @@
 #define VDP_DRIVER_EVENT_IDX 1u
 #define VDP_DRIVER_INDIRECT  2u /* chains of more than one buffer go through a table */
 #define VDP_DRIVER_PACKED    4u
+#define VDP_DRIVER_IN_ORDER  8u /* one used entry may tell of a batch */
 
 struct vdp_driver_conf {
 	/*
@@ -48,6 +49,7 @@ enum vdp_driver_fault_code {
 	VDP_DRIVER_NOT_OUTSTANDING, /* used id that the device did not own; detail: the id */
 	VDP_DRIVER_BAD_LENGTH,      /* used len exceeds the writable bytes; detail: the length */
 	VDP_DRIVER_MEMORY_GONE,     /* SIGBUS (reported by traffic.h only) */
+	VDP_DRIVER_OUT_OF_ORDER,    /* split: used id further on than the used index tells; detail: the id */
 };
 
 struct vdp_driver_state {

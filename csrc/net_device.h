@@ -90,6 +90,9 @@ struct vdp_net {
 	    struct vdp_queue *rx, bool mergeable, struct vdp_scratch *scratch, uint32_t length);
 	/* Publish what was used, and notify. Either may be NULL. */
 	void (*flush)(struct vdp_queue *rx, struct vdp_queue *tx);
+	/* After a full fence: does the driver want to be notified of what was used since then? All is
+	 * published. */
+	bool (*wants_call)(struct vdp_ring *q, uint16_t since);
 };
 
 #define VDP_NET_DROPPED 2

@@ -304,6 +304,25 @@ static uint32_t net_deliver(struct vdp_queue *rx, bool mergeable, struct vdp_scr
 	return received;
 }
 
+/* After a publish and a full fence. Ref: 2.7.7, 2.8.14 */
+static void net_call(struct vdp_queue *queue)
+{
+	uint16_t since = queue->ring.published;
+	bool wanted = RING(wants_call)(&queue->ring);
+
+	if (VDP_LIKELY(queue->calm.wait_ns == 0))
+		vdp_queue_call(queue, wanted);
+	else
+		vdp_queue_owe(queue, since);
+}
+
+/* Does the driver want a notification now of what was used since then? */
+static bool net_wants_call(struct vdp_ring *q, uint16_t since)
+{
+	q->published = since;
+	return RING(wants_call)(q);
+}
+
 static void net_flush(struct vdp_queue *rx, struct vdp_queue *tx)
 {
 	bool call_rx = rx && RING(publish)(&rx->ring);
@@ -315,9 +334,9 @@ static void net_flush(struct vdp_queue *rx, struct vdp_queue *tx)
 	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (call_rx)
-		vdp_queue_call(rx, RING(wants_call)(&rx->ring));
+		net_call(rx);
 	if (call_tx)
-		vdp_queue_call(tx, RING(wants_call)(&tx->ring));
+		net_call(tx);
 }
 
 static bool net_moved(const struct vdp_ring *q)
@@ -350,4 +369,5 @@ static uint16_t net_available(struct vdp_ring *q, uint16_t want)
 	    .deliver = net_deliver,                                                                          \
 	    .deliver_pieces = net_deliver_pieces,                                                            \
 	    .flush = net_flush,                                                                              \
+	    .wants_call = net_wants_call,                                                                    \
 	}

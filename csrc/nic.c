@@ -309,8 +309,10 @@ void vdp_nic_queue_disable(struct vdp_nic *nic, uint32_t index)
 {
 	struct vdp_queue *queue = vdp_nic_queue(nic, index);
 
-	if (queue)
-		queue->enabled = queue->live = false;
+	if (!queue)
+		return;
+	queue->enabled = queue->live = false;
+	queue->calm = (struct vdp_calm){0};
 }
 
 uint16_t vdp_nic_queue_avail(struct vdp_nic *nic, uint32_t index)

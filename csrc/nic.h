@@ -137,6 +137,9 @@ void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] 
  */
 void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter);
 void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss);
+/* Of one queue: notify after so many packets (0: however many) or microseconds (0: at once). Ref: 5.1.6.5.9
+ */
+void vdp_nic_set_calm(struct vdp_nic *nic, uint32_t queue, uint32_t packets, uint32_t usecs);
 /* NET_GUEST_* bits that the driver takes from now on. Ref: 5.1.6.5.8 */
 void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features);
 

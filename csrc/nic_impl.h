@@ -82,6 +82,7 @@ struct vdp_nic {
 	bool running;            /* DRIVER_OK */
 	bool mergeable;          /* receive buffers */
 	bool steers;             /* automatically, where the port does and there are pairs to choose from */
+	bool calm;               /* there is a queue that coalesces notifications */
 	bool look;               /* at each frame from the wire: filter or rss asks for it */
 	uint32_t longest;        /* frame without a VLAN tag that may be received; UINT32_MAX: any */
 	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
@@ -116,6 +117,11 @@ struct vdp_nic {
 /* nic_worker.c, for control: find a worker, which is paused then, and leave it. */
 int vdp_nic_start(struct vdp_nic *nic);
 void vdp_nic_stop(struct vdp_nic *nic);
+
+/* nic_calm.c, for the worker: send the notifications that are due, and when the next one is (UINT64_MAX:
+ * none) */
+void vdp_nic_pay(struct vdp_nic *nic);
+uint64_t vdp_nic_next_due(const struct vdp_nic *nic);
 
 /*
  * Have the worker poll the NIC at each signal of fd (it counts as a kick of that queue, unless that is

@@ -51,6 +51,8 @@ static inline bool vdp_nic_serve(struct vdp_nic *nic, struct vdp_worker_stats *s
 		if (nic->conf.poll_us != UINT32_MAX && nic->error.code == VDP_NIC_OK)
 			rest = vdp_nic_idle(nic);
 	}
+	if (VDP_UNLIKELY(nic->calm))
+		vdp_nic_pay(nic);
 	if (VDP_LIKELY(nic->error.code == VDP_NIC_OK))
 		return !rest;
 	vdp_nic_report(nic);

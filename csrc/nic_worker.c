@@ -88,7 +88,7 @@ static bool nic_waiting(struct vdp_nic *nic, struct vdp_queue *queue)
 /* Is there something to do now, or (in *due_ns) at a later time? */
 static bool nic_has_work(struct vdp_nic *nic, uint64_t now_ns, uint64_t *due_ns)
 {
-	*due_ns = UINT64_MAX;
+	*due_ns = nic->calm ? vdp_nic_next_due(nic) : UINT64_MAX;
 	for (uint32_t i = 0; i < nic->active_pairs; i++) {
 		struct vdp_pair *pair = nic->pairs + i;
 

@@ -29,6 +29,9 @@ static bool packed_walk_table(struct vdp_ring *q, const struct vdp_buffer *table
 			vdp_ring_fail(q, VDP_NIC_BAD_INDIRECT, table->length);
 			return false;
 		}
+		/* DPDK's driver leaves WRITE at the header of what it sends: nobody writes there anyway. */
+		if (!q->mixed && !q->flags)
+			desc.flags &= (uint16_t)~VDP_PACKED_WRITE;
 		buffer = vdp_packed_buffer(&desc, desc.flags);
 		if (!vdp_ring_add(q, &buffer, keep, pieces, chain))
 			return false;

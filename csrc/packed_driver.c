@@ -4,14 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "driver_chain.h"
 #include "packed_ring.h"
-
-struct chain {
-	uint64_t cookie;
-	uint64_t serial;   /* of the add: says whether it was published */
-	uint32_t writable; /* bytes, saturated */
-	uint16_t length;   /* descriptors taken from the ring; 0: not in use */
-};
 
 /* A position is a descriptor in bits 0 to 14 and the wrap counter in bit 15, as everywhere in 2.8. */
 struct vdp_packed_driver {
@@ -31,10 +25,12 @@ struct vdp_packed_driver {
 	uint16_t free_get;   /* free ids: a queue, so that an orderly device reuses them in order */
 	uint16_t id_count;
 	uint64_t added, published, popped; /* chains */
+	uint16_t oldest;                   /* IN_ORDER: id of the chain to be used next; ids go round */
+	struct vdp_driver_batch batch;
 	uint32_t fault, fault_detail;
 
 	uint16_t *free_ids;
-	struct chain *chains; /* by id */
+	struct vdp_driver_chain *chains; /* by id */
 };
 
 static bool conf_ok(const struct vdp_driver_conf *conf)
@@ -159,19 +155,6 @@ static void add_direct(struct vdp_packed_driver *drv, const struct vdp_buf *bufs
 	}
 }
 
-static bool chain_ok(const struct vdp_buf *bufs, uint32_t count, uint32_t *writable)
-{
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i < count; i++) {
-		if (i && bufs[i - 1].writable && !bufs[i].writable)
-			return false; /* 2.8.17 */
-		sum += bufs[i].writable ? bufs[i].len : 0;
-	}
-	*writable = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
-	return count > 0;
-}
-
 static bool goes_indirect(const struct vdp_packed_driver *drv, uint32_t count)
 {
 	return (drv->flags & VDP_DRIVER_INDIRECT) && count > 1 && count <= drv->table_len;
@@ -184,7 +167,7 @@ int vdp_packed_driver_add(
 	uint32_t length = indirect ? 1 : count, writable;
 	uint16_t id;
 
-	if (!chain_ok(bufs, count, &writable))
+	if (!vdp_driver_chain_ok(bufs, count, &writable))
 		return -EINVAL;
 	if (length > drv->free_count)
 		return -ENOSPC; /* there is an id for each descriptor */
@@ -194,7 +177,7 @@ int vdp_packed_driver_add(
 	else
 		add_direct(drv, bufs, count, id);
 	drv->free_count = (uint16_t)(drv->free_count - length);
-	drv->chains[id] = (struct chain){
+	drv->chains[id] = (struct vdp_driver_chain){
 	    .cookie = cookie,
 	    .serial = drv->added++,
 	    .writable = writable,
@@ -253,28 +236,63 @@ static bool is_used(const struct vdp_packed_driver *drv, uint16_t *flags)
 	/* Behind what was published lie flags of an earlier lap: nothing to be asked there. */
 	if (drv->popped == drv->published)
 		return false;
+	if (drv->batch.left)
+		return true;
 	*flags = __atomic_load_n(&drv->desc[vdp_packed_at(drv->used)].flags, __ATOMIC_ACQUIRE);
 	return vdp_packed_is_used(*flags, drv->used);
 }
 
-static int pop_one(struct vdp_packed_driver *drv, uint16_t flags, struct vdp_used *out)
+/* The used descriptor, if it can be. flags: its own. */
+static int read_used(struct vdp_packed_driver *drv, uint16_t flags, uint16_t *id, uint32_t *len)
 {
 	const struct vdp_packed_desc *desc = &drv->desc[vdp_packed_at(drv->used)];
-	uint16_t id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED); /* once: it may change under us */
-	uint32_t len = __atomic_load_n(&desc->length, __ATOMIC_RELAXED);
-	struct chain *chain = &drv->chains[id < drv->size ? id : 0];
+	const struct vdp_driver_chain *chain;
 
-	if (id >= drv->size)
-		return fault(drv, VDP_DRIVER_BAD_ID, id);
+	*id = __atomic_load_n(&desc->id, __ATOMIC_RELAXED); /* once: it may change under us */
+	*len = __atomic_load_n(&desc->length, __ATOMIC_RELAXED);
+	if (*id >= drv->size)
+		return fault(drv, VDP_DRIVER_BAD_ID, *id);
+	chain = &drv->chains[*id];
 	if (!chain->length || chain->serial >= drv->published)
-		return fault(drv, VDP_DRIVER_NOT_OUTSTANDING, id);
-	if (len > chain->writable) {
+		return fault(drv, VDP_DRIVER_NOT_OUTSTANDING, *id);
+	if (*len > chain->writable) {
 		if (flags & VDP_PACKED_WRITE)
-			return fault(drv, VDP_DRIVER_BAD_LENGTH, len);
+			return fault(drv, VDP_DRIVER_BAD_LENGTH, *len);
 		/* Without the flag it is reserved (2.8.6), but QEMU never sets it: a length that can be is
 		 * one. */
-		len = 0;
+		*len = 0;
 	}
+	return 0;
+}
+
+/* The chain to take from a batch, which begins where the last one ended. */
+static int next_in_order(struct vdp_packed_driver *drv, uint16_t flags, uint16_t *id, uint32_t *len)
+{
+	if (!drv->batch.left) {
+		if (read_used(drv, flags, id, &drv->batch.length) < 0)
+			return -EPROTO;
+		drv->batch.left = drv->chains[*id].serial - drv->popped + 1;
+	}
+	*id = drv->oldest;
+	*len = vdp_driver_batch_take(&drv->batch, &drv->chains[*id]);
+	drv->oldest = (uint16_t)(*id + 1u == drv->size ? 0 : *id + 1);
+	return 0;
+}
+
+static int pop_one(struct vdp_packed_driver *drv, uint16_t flags, struct vdp_used *out)
+{
+	struct vdp_driver_chain *chain;
+	uint32_t len;
+	uint16_t id;
+	int rc;
+
+	if (drv->flags & VDP_DRIVER_IN_ORDER)
+		rc = next_in_order(drv, flags, &id, &len);
+	else
+		rc = read_used(drv, flags, &id, &len);
+	if (rc < 0)
+		return rc;
+	chain = &drv->chains[id];
 	*out = (struct vdp_used){.cookie = chain->cookie, .len = len, .head = id};
 	/* One used descriptor for the chain; both sides skip the rest of it (2.8.6). */
 	drv->used = vdp_packed_advance(drv->used, chain->length, drv->size);
@@ -288,7 +306,7 @@ static int pop_one(struct vdp_packed_driver *drv, uint16_t flags, struct vdp_use
 int vdp_packed_driver_pop(struct vdp_packed_driver *drv, struct vdp_used *out, uint32_t max)
 {
 	uint32_t done = 0;
-	uint16_t flags;
+	uint16_t flags = 0;
 
 	if (drv->fault)
 		return -EPROTO;

@@ -13,6 +13,16 @@ static inline void vdp_count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
+/* Notification coalescing of a queue, and the notification that it holds back. Ref: 5.1.6.5.9 */
+struct vdp_calm {
+	uint64_t wait_ns; /* after the first buffer that the driver was not told of; 0: no coalescing */
+	uint32_t packets; /* or after so many; 0: however many */
+	bool owes;
+	uint16_t since; /* what the driver was told of, as the ring counts */
+	uint64_t begin; /* stats.packets when it was told last */
+	uint64_t due_ns;
+};
+
 struct vdp_queue {
 	struct vdp_ring ring;
 	bool enabled; /* by the driver */
@@ -22,8 +32,12 @@ struct vdp_queue {
 	struct vdp_queue_conf conf;
 	int kick_fd;     /* our duplicate, or -1 */
 	int doorbell_fd; /* made when first asked for */
+	struct vdp_calm calm;
 	struct vdp_queue_stats stats __attribute__((aligned(VDP_CACHE_LINE)));
 } __attribute__((aligned(VDP_CACHE_LINE)));
+
+/* nic_calm.c: notify later of what was used since then. */
+void vdp_queue_owe(struct vdp_queue *queue, uint16_t since);
 
 /* After what was used is published and a full fence: interrupt the driver if it wants that. */
 static inline void vdp_queue_call(struct vdp_queue *queue, bool wanted)

@@ -5,14 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef uint16_t __attribute__((may_alias)) alias16;
+#include "driver_chain.h"
 
-struct chain {
-	uint64_t cookie;
-	uint64_t serial;   /* of the add: says whether it was published */
-	uint32_t writable; /* bytes, saturated */
-	uint16_t length;   /* descriptors taken from the table; 0: not in use */
-};
+typedef uint16_t __attribute__((may_alias)) alias16;
 
 /* Private state first; the ring itself is only written, apart from what the device writes. */
 struct vdp_split_driver {
@@ -29,14 +24,15 @@ struct vdp_split_driver {
 	uint16_t last_used;
 	uint16_t free_get, free_count; /* free descriptors: a queue, so that an orderly device reuses heads */
 	uint64_t added, published;     /* chains */
+	struct vdp_driver_batch batch;
 	uint32_t fault, fault_detail;
 
 	struct vring_desc
 	    *desc_shadow; /* what the table holds: equal stores are skipped, the line stays shared */
 	uint16_t *avail_shadow;
 	uint16_t *free_ring;
-	uint16_t *next; /* of chained descriptors */
-	struct chain *chains;
+	uint16_t *next;                  /* of chained descriptors */
+	struct vdp_driver_chain *chains; /* by head */
 };
 
 static bool conf_ok(const struct vdp_driver_conf *conf)
@@ -195,19 +191,6 @@ static uint16_t add_direct(struct vdp_split_driver *drv, const struct vdp_buf *b
 	return head;
 }
 
-static bool chain_ok(const struct vdp_buf *bufs, uint32_t count, uint32_t *writable)
-{
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i < count; i++) {
-		if (i && bufs[i - 1].writable && !bufs[i].writable)
-			return false; /* 2.7.4.2 */
-		sum += bufs[i].writable ? bufs[i].len : 0;
-	}
-	*writable = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
-	return count > 0;
-}
-
 static bool goes_indirect(const struct vdp_split_driver *drv, uint32_t count)
 {
 	return (drv->flags & VDP_DRIVER_INDIRECT) && count > 1 && count <= drv->table_len;
@@ -220,7 +203,7 @@ int vdp_split_driver_add(
 	uint32_t writable;
 	uint16_t head, slot;
 
-	if (!chain_ok(bufs, count, &writable))
+	if (!vdp_driver_chain_ok(bufs, count, &writable))
 		return -EINVAL;
 	if ((indirect ? 1 : count) > drv->free_count)
 		return -ENOSPC;
@@ -301,21 +284,48 @@ static void free_chain(struct vdp_split_driver *drv, uint16_t head)
 	drv->chains[head].length = 0;
 }
 
-static int pop_one(struct vdp_split_driver *drv, struct vdp_used *out)
+/* The entry at last_used, if it can be. */
+static int read_entry(struct vdp_split_driver *drv, uint32_t *id, uint32_t *len)
 {
 	const struct vring_used_elem *elem = &drv->used->ring[drv->last_used & drv->mask];
-	uint32_t id = __atomic_load_n(&elem->id, __ATOMIC_RELAXED); /* once: it may change under us */
-	uint32_t len = __atomic_load_n(&elem->len, __ATOMIC_RELAXED);
+	const struct vdp_driver_chain *chain;
 
-	if (id >= drv->size)
-		return fault(drv, VDP_DRIVER_BAD_ID, id);
-	if (!drv->chains[id].length || drv->chains[id].serial >= drv->published)
-		return fault(drv, VDP_DRIVER_NOT_OUTSTANDING, id);
-	if (len > drv->chains[id].writable)
-		return fault(drv, VDP_DRIVER_BAD_LENGTH, len);
-	out->cookie = drv->chains[id].cookie;
-	out->len = len;
-	out->head = id;
+	*id = __atomic_load_n(&elem->id, __ATOMIC_RELAXED); /* once: it may change under us */
+	*len = __atomic_load_n(&elem->len, __ATOMIC_RELAXED);
+	if (*id >= drv->size)
+		return fault(drv, VDP_DRIVER_BAD_ID, *id);
+	chain = &drv->chains[*id];
+	if (!chain->length || chain->serial >= drv->published)
+		return fault(drv, VDP_DRIVER_NOT_OUTSTANDING, *id);
+	if (*len > chain->writable)
+		return fault(drv, VDP_DRIVER_BAD_LENGTH, *len);
+	return 0;
+}
+
+/* pending: chains of which the used index tells. */
+static int open_batch(struct vdp_split_driver *drv, uint16_t oldest, uint16_t pending)
+{
+	uint32_t id;
+
+	if (read_entry(drv, &id, &drv->batch.length) < 0)
+		return -EPROTO;
+	drv->batch.left = drv->chains[id].serial - drv->chains[oldest].serial + 1;
+	return drv->batch.left > pending ? fault(drv, VDP_DRIVER_OUT_OF_ORDER, id) : 0;
+}
+
+static int pop_one(struct vdp_split_driver *drv, uint16_t pending, struct vdp_used *out)
+{
+	uint32_t id, len;
+
+	if (drv->flags & VDP_DRIVER_IN_ORDER) {
+		id = drv->avail_shadow[drv->last_used & drv->mask];
+		if (!drv->batch.left && open_batch(drv, (uint16_t)id, pending) < 0)
+			return -EPROTO;
+		len = vdp_driver_batch_take(&drv->batch, &drv->chains[id]);
+	} else if (read_entry(drv, &id, &len) < 0) {
+		return -EPROTO;
+	}
+	*out = (struct vdp_used){.cookie = drv->chains[id].cookie, .len = len, .head = id};
 	free_chain(drv, (uint16_t)id);
 	drv->last_used++;
 	return 0;
@@ -333,7 +343,7 @@ int vdp_split_driver_pop(struct vdp_split_driver *drv, struct vdp_used *out, uin
 	if (pending > vdp_split_driver_outstanding(drv))
 		return fault(drv, VDP_DRIVER_USED_JUMP, pending);
 	while (done < max && done < pending) {
-		if (pop_one(drv, &out[done]) < 0)
+		if (pop_one(drv, (uint16_t)(pending - done), &out[done]) < 0)
 			return done ? (int)done : -EPROTO;
 		done++;
 	}

@@ -256,16 +256,19 @@ static bool ring_ok(const struct vdp_traffic_ring *ring, bool needed, uint32_t l
 static uint32_t longest(const struct vdp_traffic_conf *conf, uint32_t largest)
 {
 	uint32_t together = conf->together ? conf->together : 1;
+	uint32_t header = conf->header ? conf->header : VDP_TRAFFIC_HEADER;
 
+	if (header != VDP_TRAFFIC_HEADER && header != VDP_TRAFFIC_HEADER_HASH)
+		return 0;
 	if (!conf->offload)
-		return together > 1 ? 0 : VDP_TRAFFIC_HEADER + largest;
+		return together > 1 ? 0 : header + largest;
 	if (conf->offload > VDP_TRAFFIC_TSO || conf->mode == VDP_TRAFFIC_RECEIVE)
 		return 0;
 	if (together > 1 && (conf->offload != VDP_TRAFFIC_TSO || conf->size_count > 1))
 		return 0;
 	if (together > (VDP_FRAME_MAX - VDP_ENVELOPE) / largest)
 		return 0;
-	return VDP_TRAFFIC_HEADER + VDP_ENVELOPE + together * largest;
+	return header + VDP_ENVELOPE + together * largest;
 }
 
 static bool conf_ok(const struct vdp_traffic_conf *conf)

@@ -17,6 +17,7 @@
 #define VDP_TRAFFIC_MAX_SEGMENTS 16u
 #define VDP_TRAFFIC_MAX_BURST    256u
 #define VDP_TRAFFIC_HEADER       12u /* struct virtio_net_hdr with VERSION_1 (virtio 1.3, 5.1.6) */
+#define VDP_TRAFFIC_HEADER_HASH  20u /* and with HASH_REPORT */
 
 enum vdp_traffic_mode {
 	VDP_TRAFFIC_ECHO,     /* send, and expect each frame back on the same pair */
@@ -59,6 +60,7 @@ struct vdp_traffic_conf {
 	uint32_t drain_ms; /* how long to wait for answers when stopped */
 	int32_t cpu;       /* pin the thread, or -1 */
 	bool mergeable;    /* NET_MRG_RXBUF */
+	uint32_t header;   /* bytes, 12 (or 0) or 20 */
 	uint32_t offload;  /* enum vdp_traffic_offload */
 	uint32_t together; /* with TSO: how many frames in one envelope; they are of one size then */
 	uint8_t dst[6], src[6];
@@ -80,6 +82,7 @@ struct vdp_traffic_stats {
 	uint64_t fault; /* enum vdp_driver_fault_code: the pair stopped */
 	uint64_t fault_detail;
 	uint64_t offloaded; /* frames that came back with the header that asks for the offload */
+	uint64_t hashed;    /* buffers whose header reports a hash */
 };
 
 struct vdp_traffic;

@@ -6,7 +6,7 @@
 /* Where test frames begin in a transmit buffer. */
 static uint32_t first_frame(const struct vdp_pair *pair)
 {
-	return VDP_TRAFFIC_HEADER + (pair->conf->offload ? VDP_ENVELOPE : 0);
+	return pair->header + (pair->conf->offload ? VDP_ENVELOPE : 0);
 }
 
 static void prepare_buffer(const struct vdp_pair *pair, uint8_t *buffer)
@@ -14,9 +14,9 @@ static void prepare_buffer(const struct vdp_pair *pair, uint8_t *buffer)
 	const struct vdp_traffic_conf *conf = pair->conf;
 	uint32_t at = first_frame(pair);
 
-	memset(buffer, 0, VDP_TRAFFIC_HEADER);
+	memset(buffer, 0, pair->header);
 	if (conf->offload)
-		vdp_envelope_prepare(buffer + VDP_TRAFFIC_HEADER, pair->flow, conf->dst, conf->src);
+		vdp_envelope_prepare(buffer + pair->header, pair->flow, conf->dst, conf->src);
 	for (uint32_t i = 1; i < conf->together; i++, at += conf->sizes[0])
 		vdp_frame_prepare(buffer + at, conf->sizes[0], pair->flow, conf->dst, conf->src);
 	vdp_frame_prepare(buffer + at, pair->tx.stride - at, pair->flow, conf->dst, conf->src);
@@ -43,7 +43,7 @@ uint32_t vdp_pair_number(struct vdp_pair *pair, uint8_t *buffer, uint32_t most, 
 	for (uint32_t i = 0; i < n; i++, at += shape->size)
 		vdp_frame_number(buffer + at, shape, pair->stats->sent + i);
 	if (conf->offload)
-		vdp_envelope_close(buffer, buffer + VDP_TRAFFIC_HEADER, n * shape->size,
+		vdp_envelope_close(buffer, buffer + pair->header, n * shape->size,
 		    conf->offload == VDP_TRAFFIC_TSO ? shape->size : 0);
 	*length = at;
 	pair->stats->sent += n;

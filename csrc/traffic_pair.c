@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define AT_NUM_BUFFERS 10u
+#define AT_HASH_REPORT 16u
 
 int vdp_pair_init(struct vdp_pair *pair, const struct vdp_traffic_conf *conf, uint32_t flow,
     struct vdp_traffic_stats *stats)
@@ -13,6 +14,7 @@ int vdp_pair_init(struct vdp_pair *pair, const struct vdp_traffic_conf *conf, ui
 	pair->rx = conf->pair[flow].rx;
 	pair->tx = conf->pair[flow].tx;
 	pair->flow = flow;
+	pair->header = conf->header ? conf->header : VDP_TRAFFIC_HEADER;
 	pair->stats = stats;
 	pair->scratch = malloc(VDP_FRAME_MAX);
 	pair->shapes = calloc(conf->size_count, sizeof(*pair->shapes));
@@ -48,29 +50,34 @@ static int pop(struct vdp_pair *pair, struct vdp_driver *driver, struct vdp_used
 	return 0;
 }
 
+/* The first of several buffers holds the header. */
 static uint32_t cut(
-    struct vdp_buf *bufs, const struct vdp_traffic_ring *ring, uint64_t addr, uint32_t length, bool writable)
+    const struct vdp_pair *pair, struct vdp_buf *bufs, uint32_t segments, uint64_t addr, uint32_t length)
 {
-	uint32_t segments = ring->segments, at = 0;
+	uint32_t at = 0;
 
 	for (uint32_t i = 0; i < segments; i++) {
 		uint32_t piece = (length - at) / (segments - i);
 
 		if (i == 0 && segments > 1)
-			piece = VDP_TRAFFIC_HEADER;
-		bufs[i] = (struct vdp_buf){.addr = addr + at, .len = piece, .writable = writable};
+			piece = pair->header;
+		bufs[i] = (struct vdp_buf){.addr = addr + at, .len = piece};
 		at += piece;
 	}
 	return segments;
 }
 
 /* Hand the buffer of the next free head to the device; there is room. */
-static void give(const struct vdp_traffic_ring *ring, uint32_t length, bool writable)
+static void give(
+    const struct vdp_pair *pair, const struct vdp_traffic_ring *ring, uint32_t length, bool writable)
 {
 	struct vdp_buf bufs[VDP_TRAFFIC_MAX_SEGMENTS];
 	uint32_t head = (uint32_t)vdp_driver_next_head(ring->driver);
-	uint32_t count = cut(bufs, ring, ring->gpa + (uint64_t)head * ring->stride, length, writable);
+	uint64_t addr = ring->gpa + (uint64_t)head * ring->stride;
+	uint32_t count = cut(pair, bufs, ring->segments, addr, length);
 
+	for (uint32_t i = 0; i < count; i++)
+		bufs[i].writable = writable;
 	vdp_driver_add(ring->driver, bufs, count, head);
 }
 
@@ -88,7 +95,7 @@ static void fill(struct vdp_pair *pair)
 	uint32_t room;
 
 	for (room = vdp_driver_room(pair->rx.driver, pair->rx.segments); room; room--)
-		give(&pair->rx, pair->rx.stride, true);
+		give(pair, &pair->rx, pair->rx.stride, true);
 	publish(pair, &pair->rx);
 }
 
@@ -210,15 +217,17 @@ static void take(struct vdp_pair *pair, const uint8_t *data, uint32_t length)
 			append_last(pair);
 		return;
 	}
-	buffers = length < VDP_TRAFFIC_HEADER ? 0 : num_buffers(pair, data);
+	buffers = length < pair->header ? 0 : num_buffers(pair, data);
+	if (buffers && pair->header > AT_HASH_REPORT)
+		pair->stats->hashed += (data[AT_HASH_REPORT] | data[AT_HASH_REPORT + 1]) != 0;
 	if (buffers && pair->conf->offload)
 		memcpy(pair->says, data, VDP_ENVELOPE_HEADER);
 	if (buffers == 0) {
 		pair->stats->corrupt++;
 	} else if (buffers == 1) {
-		account(pair, data + VDP_TRAFFIC_HEADER, length - VDP_TRAFFIC_HEADER);
+		account(pair, data + pair->header, length - pair->header);
 	} else {
-		append(pair, data + VDP_TRAFFIC_HEADER, length - VDP_TRAFFIC_HEADER);
+		append(pair, data + pair->header, length - pair->header);
 		pair->need = buffers - 1;
 	}
 }
@@ -293,7 +302,7 @@ uint32_t vdp_pair_send(struct vdp_pair *pair)
 		head = (uint32_t)vdp_driver_next_head(pair->tx.driver);
 		i += vdp_pair_number(
 		    pair, pair->tx.buffers + (uint64_t)head * pair->tx.stride, n - i, &length);
-		give(&pair->tx, length, false);
+		give(pair, &pair->tx, length, false);
 		pair->buffers++;
 	}
 	if (n)

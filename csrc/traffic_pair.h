@@ -14,6 +14,7 @@ struct vdp_pair {
 	struct vdp_frame_shape *shapes; /* one per entry of conf->sizes */
 	uint32_t shape_at;
 	uint32_t flow;
+	uint32_t header;     /* bytes */
 	uint64_t buffers;    /* sent */
 	uint64_t off_below;  /* numbers below it were written off, if they were not back */
 	uint64_t stall_seen; /* distinct at the last look, and when that was */

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.report import Spread
+import pytest
+
+from benchmarks import tap
+from benchmarks.report import SKIPPED, Spread
 from benchmarks.vhost_echo import Case, Sample, summary
 from hwtests.peers.backend import counters_of
 
@@ -30,3 +33,19 @@ def test_a_frame_counts_once_where_it_is_taken_from_the_guest() -> None:
     found = counters_of(report)
     assert (found.from_guest, found.to_guest, found.bytes_from_guest) == (12, 5, 600)
     assert (found.dropped, found.busy_cycles) == (3, 30)
+
+
+def test_the_tap_benchmark_compares_within_a_round() -> None:
+    runs = [("vfiodpa", 0, 2e9), ("qemu", 0, 1e9), ("qemu", 1, 4e9), ("vfiodpa", 1, 2e9)]
+    samples = [tap.Sample(kind, "to guest", number, rate, 5.0) for kind, number, rate in runs]
+    found = tap.summary([*samples, tap.Sample("qemu", "from guest", 0, 9e9, 9.0)], "to guest")
+    assert found["ratio of rates"] == Spread(1.25, 0.5, 2.0)
+    assert found["qemu Gbit/s"] == Spread(2.5, 1.0, 4.0)
+
+
+def test_the_tap_benchmark_says_why_it_does_not_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert tap.main([]) == SKIPPED
+    assert "skipped: a network namespace wants root" in capsys.readouterr().err

@@ -32,6 +32,7 @@ RUNNING = [
 ]
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+TEST = re.compile(r"`((?:hw)?tests/\S+\.py)::(\w+)`")
 CHECKER = doctest.OutputChecker()
 
 
@@ -136,3 +137,9 @@ def test_every_page_is_in_the_index() -> None:
     index = TOP / "docs/README.md"
     linked = {(index.parent / target).resolve() for target in LINK.findall(index.read_text())}
     assert [name_of(page) for page in PAGES[1:] if page != index and page.resolve() not in linked] == []
+
+
+@pages
+def test_tests_that_are_named_exist(page: Path) -> None:
+    for path, name in TEST.findall(page.read_text()):
+        assert f"\ndef {name}(" in (TOP / path).read_text(), f"{path}::{name}"

@@ -5,12 +5,20 @@
 #include "guest.h"
 #include "nic_impl.h"
 
+#define DEVICE_F(bit) (1ull << (bit))
+
 #define DEVICE_F_MRG      (1ull << 15)
 #define DEVICE_F_INDIRECT (1ull << 28)
 #define DEVICE_F_EVENT    (1ull << 29)
 #define DEVICE_F_VERSION1 (1ull << 32)
 #define DEVICE_F_PACKED   (1ull << 34)
 #define DEVICE_F_IN_ORDER (1ull << 35)
+#define DEVICE_F_HASH     (1ull << 57)
+/* CSUM, TSO4, TSO6, ECN, UFO, USO: what the driver may send, and what it takes. */
+#define DEVICE_F_HOST (DEVICE_F(0) | DEVICE_F(11) | DEVICE_F(12) | DEVICE_F(13) | DEVICE_F(14) | DEVICE_F(56))
+#define DEVICE_F_GUEST_GSO                                                                                   \
+	(DEVICE_F(7) | DEVICE_F(8) | DEVICE_F(9) | DEVICE_F(10) | DEVICE_F(54) | DEVICE_F(55))
+#define DEVICE_F_GUEST_CSUM DEVICE_F(1)
 
 struct device {
 	struct vdp_nic *nic; /* its worker stays paused: we poll */
@@ -48,6 +56,7 @@ static void device_inject(struct vdp_nic *nic, uint8_t *frame, uint32_t length)
 	if (!nic->port->inject)
 		return;
 	nic->scratch->src[1] = (struct vdp_piece){.addr = frame, .length = length};
+	nic->scratch->frame = (struct vdp_net_hdr){0};
 	nic->port->inject(nic, nic->pairs, length);
 }
 
@@ -65,18 +74,25 @@ static void device_set_features(struct device *device, struct fuzz_input *in, bo
 {
 	uint8_t bits = fuzz_u8(in);
 	uint64_t features = DEVICE_F_VERSION1 | (packed ? DEVICE_F_PACKED : 0);
+	uint32_t header = bits & 128 ? VDP_NET_HDR_HASH : VDP_NET_HDR;
 
 	features |= bits & 1 ? 0 : DEVICE_F_MRG;
 	features |= bits & 2 ? 0 : DEVICE_F_INDIRECT;
 	features |= bits & 4 ? DEVICE_F_EVENT : 0;
 	features |= bits & 8 ? DEVICE_F_IN_ORDER : 0;
+	features |= bits & 16 ? DEVICE_F_HOST : 0;
+	features |= bits & 32 ? DEVICE_F_GUEST_CSUM : 0;
+	features |= bits & 64 ? DEVICE_F_GUEST_GSO : 0;
+	features |= bits & 128 ? DEVICE_F_HASH : 0;
 	device->batch = features & DEVICE_F_IN_ORDER;
 	vdp_nic_set_features(device->nic, features);
+	if (features & DEVICE_F_HASH) /* every frame is looked at, and its hash reported */
+		vdp_nic_set_rss(device->nic, &(struct vdp_rss){.types = ~0u, .key = {0x6d, 0x5a}});
 	for (uint32_t i = 0; i < ARENA_QUEUES; i++)
 		device->rules[i] = (struct model_rules){
 		    .indirect = features & DEVICE_F_INDIRECT,
-		    .shortest = VDP_NET_HDR,
-		    .longest = i ? VDP_CHAIN_MAX : UINT32_MAX,
+		    .shortest = header,
+		    .longest = i ? header + VDP_FRAME_MAX : UINT32_MAX,
 		};
 }
 
@@ -259,8 +275,10 @@ static void step(struct device *device, struct fuzz_input *in)
 	case 14:
 		set_log(device, in);
 		break;
-	case 15:
 	case 9:
+		guest_frame(&device->guest, in);
+		break;
+	case 15:
 	case 8:
 		guest_lie(&device->guest, in, queue);
 		break;

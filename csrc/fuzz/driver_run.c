@@ -1,55 +1,13 @@
 #include "driver_run.h"
 
 #include <errno.h>
-#include <string.h>
 
-#include "arena.h"
-#include "driver.h"
-#include "packed_ring.h"
-
-#define RUN_MAX_SIZE  32u
-#define RUN_TABLE     4u
-#define RUN_MAX_BURST 40u
-
-/* What the user gave away under an id. */
-struct owned {
-	uint64_t cookie;
-	uint64_t serial;
-	uint32_t writable;
-	uint16_t length; /* descriptors; 0: not given away */
-};
-
-struct run {
-	struct vdp_driver *driver;
-	struct arena arena;
-	struct vdp_driver_conf conf;
-	uint8_t *desc, *avail, *used;
-	bool packed;
-	struct owned owned[RUN_MAX_SIZE];
-	uint64_t serial, published, popped; /* chains */
-	uint16_t next, avail_at;            /* packed: where chains go, where the published ones end */
-	uint16_t used_at;                   /* where the next used entry is looked for */
-	uint16_t device_at;                 /* where an honest device writes it */
-	uint32_t fault;
-};
-
-static uint16_t load16(const uint8_t *at)
-{
-	uint16_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return value;
-}
-
-static void store(uint8_t *at, uint64_t value, uint32_t bytes)
-{
-	memcpy(at, &value, bytes);
-}
+#include "driver_state.h"
 
 /* Does the driver's half take sizes that make no ring? Returns false when this one is none. */
 static bool run_open(struct run *run, struct fuzz_input *in, bool packed)
 {
-	uint16_t size = fuzz_u8(in) % (RUN_MAX_SIZE + 1), flags = fuzz_u8(in) & 3, start = fuzz_u16(in);
+	uint16_t size = fuzz_u8(in) % (RUN_MAX_SIZE + 1), flags = fuzz_u8(in), start = fuzz_u16(in);
 	bool good = size && (packed ? (start & 0x7fff) < size : !(size & (size - 1)));
 	uint32_t real = size ? size : 1;
 	uint32_t bytes[] = {16 * real, packed ? 4 : 6 + 2 * real, packed ? 4 : 6 + 8 * real, 16, 16, 16};
@@ -60,7 +18,7 @@ static bool run_open(struct run *run, struct fuzz_input *in, bool packed)
 	run->avail = run->arena.region[1].host;
 	run->used = run->arena.region[2].host;
 	run->packed = packed;
-	run->serial = run->published = run->popped = run->fault = 0;
+	run->serial = run->published = run->popped = run->device_serial = run->batch = run->fault = 0;
 	run->next = run->avail_at = run->used_at = run->device_at = start;
 	run->conf = (struct vdp_driver_conf){
 	    .desc = run->desc,
@@ -71,17 +29,12 @@ static bool run_open(struct run *run, struct fuzz_input *in, bool packed)
 	    .table_len = RUN_TABLE,
 	    .size = size,
 	    .start = start,
-	    .flags = flags | (packed ? VDP_DRIVER_PACKED : 0),
+	    .flags = (flags & 3) | (flags & 4 ? VDP_DRIVER_IN_ORDER : 0) | (packed ? VDP_DRIVER_PACKED : 0),
 	};
 	FUZZ_RULE((vdp_driver_init(&run->driver, &run->conf) == 0) == good);
 	if (!good)
 		arena_close(&run->arena);
 	return good;
-}
-
-static uint16_t advance(const struct run *run, uint16_t at, uint32_t n)
-{
-	return run->packed ? vdp_packed_advance(at, n, run->conf.size) : (uint16_t)(at + n);
 }
 
 static uint32_t pick_bufs(struct fuzz_input *in, struct vdp_buf *bufs, bool *ordered, uint64_t *writable)
@@ -180,8 +133,8 @@ static void publish(struct run *run)
 	run->avail_at = run->next;
 }
 
-/* What the device says next, by the specification: 1 an entry, 0 nothing, or it lies: *fault. */
-static int next_used(struct run *run, uint32_t *id, uint32_t *length, uint32_t *fault)
+/* What the device's entry says, by the specification: 1 an entry, 0 nothing, or it lies: *fault. */
+static int read_entry(struct run *run, uint32_t *id, uint32_t *length, uint32_t *fault)
 {
 	const uint8_t *at = run->used + 4 + 8 * (run->used_at % run->conf.size);
 	const struct owned *owned;
@@ -213,11 +166,34 @@ static int next_used(struct run *run, uint32_t *id, uint32_t *length, uint32_t *
 	return 1;
 }
 
+/* The next chain: of an entry, or of a batch that one opened. waiting: by the used index, of a split ring. */
+static int next_used(struct run *run, uint32_t waiting, uint32_t *id, uint32_t *length, uint32_t *fault)
+{
+	int what;
+
+	if (!in_order(run))
+		return read_entry(run, id, length, fault);
+	if (!run->batch) {
+		what = read_entry(run, id, &run->batch_length, fault);
+		if (what <= 0)
+			return what;
+		run->batch = run->owned[*id].serial - run->popped + 1;
+		*fault = VDP_DRIVER_OUT_OF_ORDER;
+		if (!run->packed && run->batch > waiting)
+			return -1;
+		*fault = VDP_DRIVER_OK;
+	}
+	*id = find_chain(run, run->popped);
+	FUZZ_RULE(*id < run->conf.size);
+	*length = --run->batch ? run->owned[*id].writable : run->batch_length;
+	return 1;
+}
+
 /* Take an entry from the model, and compare. False when there is none. */
-static bool pop_one(struct run *run, const struct vdp_used *used, bool was_popped)
+static bool pop_one(struct run *run, uint32_t waiting, const struct vdp_used *used, bool was_popped)
 {
 	uint32_t id = 0, length = 0, fault = VDP_DRIVER_OK;
-	int what = next_used(run, &id, &length, &fault);
+	int what = next_used(run, waiting, &id, &length, &fault);
 
 	if (what < 0)
 		run->fault = fault;
@@ -250,7 +226,7 @@ static void pop(struct run *run, uint32_t max)
 		}
 	}
 	FUZZ_RULE(rc >= -EPROTO && rc <= (int)max);
-	while (n < max && n < waiting && pop_one(run, used + n, (int)n < rc))
+	while (n < max && n < waiting && pop_one(run, waiting - n, used + n, (int)n < rc))
 		n++;
 	FUZZ_RULE(rc == (n || !run->fault ? (int)n : -EPROTO));
 }
@@ -306,61 +282,6 @@ static void user(struct run *run, struct fuzz_input *in, uint8_t op)
 	}
 	arena_check(&run->arena);
 	check_state(run);
-}
-
-static void device_uses(struct run *run, uint32_t id, uint32_t length, bool lie)
-{
-	uint8_t *split = run->used + 4 + 8 * (run->device_at % run->conf.size);
-	uint8_t *packed = run->desc + 16 * (run->device_at & 0x7fff);
-	uint32_t slots = 1;
-
-	if (run->packed) {
-		store(packed + 8, length, 4);
-		store(packed + 12, id, 2);
-		store(packed + 14, vdp_packed_used_flags(run->device_at) | (lie ? 0 : VDP_PACKED_WRITE), 2);
-		slots = id < run->conf.size && run->owned[id].length ? run->owned[id].length : 1;
-	} else {
-		store(split, id, 4);
-		store(split + 4, length, 4);
-	}
-	run->device_at = advance(run, run->device_at, slots);
-	if (!run->packed)
-		store(run->used + 2, run->device_at, 2);
-}
-
-/* The n-th of the chains that the device has and did not give back. */
-static void device_honest(struct run *run, struct fuzz_input *in)
-{
-	uint8_t which = fuzz_u8(in);
-
-	for (uint32_t i = 0; i < run->conf.size; i++) {
-		uint32_t id = (i + which) % run->conf.size;
-		const struct owned *owned = run->owned + id;
-
-		if (!owned->length || owned->serial >= run->published)
-			continue;
-		device_uses(run, id, owned->writable ? fuzz_u8(in) % owned->writable : 0, false);
-		return;
-	}
-}
-
-static void device_lies(struct run *run, struct fuzz_input *in, uint8_t how)
-{
-	const struct arena_region *region = run->arena.region + how % 3;
-	uint8_t *at = region->host + fuzz_u16(in) % region->length;
-
-	if (how < 0x40) { /* any byte of the ring, also those only the driver writes */
-		*at = fuzz_u8(in);
-	} else if (how < 0xa0) {
-		uint16_t id = how & 1 ? fuzz_u16(in) : fuzz_u8(in) % run->conf.size;
-
-		device_uses(run, id, how & 2 ? fuzz_u32(in) : 0, how & 4);
-	} else if (!run->packed) {
-		store(run->used + 2, how & 1 ? fuzz_u16(in) : load16(run->used + 2) + (how >> 1) % 4u - 1, 2);
-	} else { /* the same descriptor on another lap */
-		run->device_at ^= how & 1 ? 0x8000 : 0;
-		store(region->host, fuzz_u32(in), region->length < 4 ? 2 : 4);
-	}
 }
 
 int fuzz_driver(struct fuzz_input *in, bool packed)

@@ -54,9 +54,9 @@ static struct vdp_traffic_ring make_ring(
 
 static void open_run(struct run *run, struct fuzz_input *in)
 {
-	static const uint32_t sizes[] = {60, 200, 61};
-	uint8_t bits = fuzz_u8(in);
-	uint16_t flags = bits & 7;
+	static const uint32_t sizes[] = {60, 170, 61};
+	uint8_t bits = fuzz_u8(in), more = fuzz_u8(in);
+	uint16_t flags = (bits & 7) | (more & 1 ? VDP_DRIVER_IN_ORDER : 0);
 	uint32_t big[] = {16 * SIZE, 6 + 2 * SIZE, 6 + 8 * SIZE, 16 * SIZE, 6 + 2 * SIZE, 6 + 8 * SIZE};
 
 	arena_open(&run->arena, big, false, false);
@@ -73,8 +73,14 @@ static void open_run(struct run *run, struct fuzz_input *in)
 	    .window = 6,
 	    .burst = 4,
 	    .mergeable = bits & 0x80,
+	    .header = more & 2 ? VDP_TRAFFIC_HEADER_HASH : VDP_TRAFFIC_HEADER,
+	    .offload = (bits >> 5) % 3u == VDP_TRAFFIC_RECEIVE ? VDP_TRAFFIC_PLAIN : (more >> 2) % 3u,
 	    .together = 1,
 	};
+	if (run->conf.offload == VDP_TRAFFIC_TSO && more & 0x80) {
+		run->conf.together = 2;
+		run->conf.size_count = 1;
+	}
 	memset(&run->stats, 0, sizeof(run->stats));
 	memset(&run->pair, 0, sizeof(run->pair));
 	FUZZ_RULE(vdp_pair_init(&run->pair, &run->conf, 0, &run->stats) == 0);
@@ -105,17 +111,26 @@ static void device(struct run *run, struct fuzz_input *in, uint8_t op)
 	parts[2].host[2]++;
 }
 
-/* A frame of ours in a receive buffer, with a number that may have been sent, in so many buffers. */
+/*
+ * A frame of ours in a receive buffer, with a number that may have been sent, in so many buffers. With
+ * offloads it lies in an envelope, whose header asks for them.
+ */
 static void device_frame(struct run *run, struct fuzz_input *in)
 {
 	static const uint8_t mac[6] = {0};
 	uint8_t *buffer = run->arena.region[ARENA_FIRST].host + STRIDE * (fuzz_u8(in) % SIZE);
-	uint32_t size = VDP_FRAME_MIN + fuzz_u8(in) % (STRIDE - VDP_TRAFFIC_HEADER - VDP_FRAME_MIN);
+	uint32_t before = run->pair.header + (run->conf.offload ? VDP_ENVELOPE : 0);
+	uint32_t size = VDP_FRAME_MIN + fuzz_u8(in) % (STRIDE - before - VDP_FRAME_MIN);
 	struct vdp_frame_shape shape;
 
-	vdp_frame_shape_init(&shape, buffer + VDP_TRAFFIC_HEADER, size);
-	vdp_frame_prepare(buffer + VDP_TRAFFIC_HEADER, size, fuzz_u8(in) & 1, mac, mac);
-	vdp_frame_number(buffer + VDP_TRAFFIC_HEADER, &shape, fuzz_u8(in));
+	vdp_frame_shape_init(&shape, buffer + before, size);
+	vdp_frame_prepare(buffer + before, size, fuzz_u8(in) & 1, mac, mac);
+	vdp_frame_number(buffer + before, &shape, fuzz_u8(in));
+	if (run->conf.offload) {
+		vdp_envelope_prepare(buffer + run->pair.header, 0, mac, mac);
+		vdp_envelope_close(
+		    buffer, buffer + run->pair.header, size, run->conf.offload == VDP_TRAFFIC_TSO ? size : 0);
+	}
 	buffer[10] = fuzz_u8(in);
 }
 

@@ -197,6 +197,56 @@ void guest_chain(struct guest *guest, struct fuzz_input *in, uint32_t index, boo
 		offer_split(guest, index, head);
 }
 
+/* Ethernet, IP of either version, and the first bytes of TCP or UDP. Returns where that begins. */
+static uint32_t put_protocols(uint8_t *frame, bool ipv6, bool udp)
+{
+	static const uint8_t ipv4[] = {0x45, 0, 0, 200, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
+	static const uint8_t version6[] = {0x60, 0, 0, 0, 0, 200, 6, 64, 0xfe, 0x80};
+	uint32_t transport = ipv6 ? 54 : 34;
+
+	memset(frame, 0, 74);
+	frame[12] = ipv6 ? 0x86 : 0x08;
+	frame[13] = ipv6 ? 0xdd : 0x00;
+	if (ipv6)
+		memcpy(frame + 14, version6, sizeof(version6));
+	else
+		memcpy(frame + 14, ipv4, sizeof(ipv4));
+	if (udp)
+		frame[ipv6 ? 20 : 23] = 17;
+	frame[transport + 12] = 0x50;
+	frame[transport + 13] = 0x89; /* CWR, PSH, FIN */
+	return transport;
+}
+
+void guest_frame(struct guest *guest, struct fuzz_input *in)
+{
+	static const uint8_t gso[] = {0, 0, 1, 4, 5, 5, 0x81, 0x84, 3, 1, 4};
+	const struct arena_region *region = guest->arena->region + ARENA_FIRST;
+	uint8_t shape = fuzz_u8(in), kind = fuzz_u8(in), header_length = shape & 8 ? 20 : 12;
+	uint32_t offset = fuzz_u16(in) % (region->length - 128), transport;
+	uint8_t *header = region->host + offset;
+	uint16_t head = guest->queue[1].packed ? shape >> 4 : UINT16_MAX;
+	uint64_t addr = region->iova + offset;
+	uint16_t length = (uint16_t)(header_length + 74 + fuzz_u16(in) % 5000);
+
+	memset(header, 0, header_length);
+	transport = put_protocols(header + header_length, shape & 1, shape & 2);
+	header[0] = kind != 0; /* NEEDS_CSUM */
+	header[1] = kind < 0xf0 ? gso[kind % sizeof(gso)] : kind;
+	store16(header + 2, kind & 0x80 ? fuzz_u16(in) : 0);
+	store16(header + 4, fuzz_u16(in) % 2000);
+	store16(header + 6, (uint16_t)(transport + (kind > 0xe0 ? fuzz_u16(in) : 0)));
+	store16(header + 8, shape & 2 ? 6 : 16);
+	if (shape & 4) { /* the header by itself */
+		offer(guest, 1, addr, header_length, VDP_DESC_NEXT, &head);
+		addr += header_length;
+		length = (uint16_t)(length - header_length);
+	}
+	offer(guest, 1, addr, length, 0, &head);
+	if (!guest->queue[1].packed)
+		offer_split(guest, 1, head);
+}
+
 static void lie_descriptor(struct guest *guest, struct fuzz_input *in, uint32_t index)
 {
 	struct model_queue *queue = guest->queue + index;

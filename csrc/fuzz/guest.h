@@ -19,6 +19,9 @@ void guest_restart(struct guest *guest, struct fuzz_input *in, uint32_t queue);
 /* A chain of some buffers, direct or in a table; mixed: readable ones, then writable ones. */
 void guest_chain(struct guest *guest, struct fuzz_input *in, uint32_t queue, bool mixed);
 
+/* A frame of TCP or UDP to send, whose virtio header asks for offloads: sane for the most part. */
+void guest_frame(struct guest *guest, struct fuzz_input *in);
+
 /* One of many small lies: a descriptor, a table's entry, an index, flags, an event, any bytes anywhere. */
 void guest_lie(struct guest *guest, struct fuzz_input *in, uint32_t queue);
 

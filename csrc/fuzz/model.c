@@ -118,6 +118,9 @@ static void read_table(struct reading *reading, const struct entry *table, bool 
 			bad(reading);
 			return;
 		}
+		/* A packed table that is sent may have WRITE: it means nothing there. */
+		if (reading->queue->packed && !reading->rules->mixed && !reading->queue->writable)
+			entry.flags &= (uint16_t)~VDP_DESC_WRITE;
 		if (!add(reading, &entry))
 			return;
 		if (reading->queue->packed) {

@@ -102,6 +102,45 @@ static void test_suite(void)
 	}
 }
 
+/* VXLAN: the inner headers, where that is wanted; never beyond what is there. */
+static void test_tunnel(void)
+{
+	enum { OUTER = 38, INNER = OUTER + 16 };
+	uint8_t frame[256], inner[256];
+	uint32_t length = make(inner, 1, 6, 0);
+	struct vdp_flow flow, plain;
+	uint16_t report;
+
+	make(frame, 0, 17, 0);
+	put16(frame + OUTER + 2, 4789);
+	memset(frame + OUTER + 4, 0, 12);
+	memcpy(frame + INNER, inner, length);
+	length += INNER;
+	vdp_flow_parse(&plain, frame, length);
+	flow = plain;
+	vdp_flow_inner(&flow, frame, length, VDP_TUNNEL_VXLAN);
+	CHECK_EQ(flow.network, INNER + 14u);
+	CHECK_EQ(vdp_flow_hash(&flow, frame, 0x3f, key, &report), suite[1].ports);
+	CHECK_EQ(report, VDP_REPORT_TCPV4);
+	flow = plain;
+	vdp_flow_inner(&flow, frame, length, (uint32_t)~VDP_TUNNEL_VXLAN);
+	CHECK(!memcmp(&flow, &plain, sizeof(flow)));
+	put16(frame + OUTER + 2, 4790);
+	vdp_flow_inner(&flow, frame, length, VDP_TUNNEL_VXLAN);
+	CHECK(!memcmp(&flow, &plain, sizeof(flow)));
+	put16(frame + OUTER + 2, 4789);
+	for (uint32_t cut = OUTER + 8; cut < length; cut++) {
+		uint8_t *copy = malloc(cut);
+
+		CHECK(copy);
+		memcpy(copy, frame, cut);
+		vdp_flow_parse(&flow, copy, cut);
+		vdp_flow_inner(&flow, copy, cut, VDP_TUNNEL_VXLAN);
+		CHECK(flow.transport + 8 <= cut);
+		free(copy);
+	}
+}
+
 /* A fragment has no ports; an extension header is stepped over. */
 static void test_odd(void)
 {
@@ -196,6 +235,7 @@ static void test_filter(void)
 int main(void)
 {
 	test_suite();
+	test_tunnel();
 	test_odd();
 	test_steer();
 	test_filter();

@@ -140,7 +140,8 @@ static void test_chain(void)
 /* A frame to be cut may have any length; what is cut from it may not. */
 static void test_segmented(uint64_t features, uint32_t size, uint32_t received, uint32_t too_long)
 {
-	static const uint8_t ip[20] = {0x45, 0, 0x0f, 0xc8, 1, 2, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
+	static const uint8_t ip[20] = {
+	    0x45, 0, 0x0f, 0xc8, 1, 2, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
 	struct vdp_net_hdr tso = {.flags = VDP_HDR_NEEDS_CSUM,
 	    .gso_type = VDP_GSO_TCPV4,
 	    .hdr_len = HEADERS,

@@ -224,11 +224,6 @@ static void table_wraps(struct rig *rig)
 	table(rig, 0xfffffffffffffff8ull, 16, 0, 0);
 }
 
-static void writable_in_table(struct rig *rig)
-{
-	table(rig, rig_iova(TABLE), 16, 0, VDP_PACKED_WRITE);
-}
-
 static void writable_tx(struct rig *rig)
 {
 	tx(rig, rig_iova(TX), 100, VDP_PACKED_WRITE);
@@ -338,7 +333,6 @@ static const struct error_case cases[] = {
     {"long table", long_table, VDP_NIC_BAD_INDIRECT, RIG_TX},
     {"table unmapped", table_unmapped, VDP_NIC_DMA_FAULT, RIG_TX},
     {"table wraps", table_wraps, VDP_NIC_BAD_INDIRECT, RIG_TX},
-    {"writable in a table", writable_in_table, VDP_NIC_BAD_ORDER, RIG_TX},
     {"writable in transmit", writable_tx, VDP_NIC_BAD_ORDER, RIG_TX},
     {"readable in receive", readable_rx, VDP_NIC_BAD_ORDER, RIG_RX},
     {"readable after writable", readable_tail, VDP_NIC_BAD_ORDER, RIG_RX},

@@ -65,17 +65,26 @@ class EchoBackend(ABC):
 
 
 class VfiodpaServer(EchoBackend):
-    """``vfiodpa serve soft:port=echo``, with its report refreshed by SIGUSR1."""
+    """``vfiodpa serve soft:port=echo``, with its report refreshed by SIGUSR1.
+
+    ``words``: more options; with ``--client`` the guest makes the socket.
+    """
 
     def __init__(
-        self, socket: Path, log: Path, *, cpu: int, device: str = "soft:port=echo", words: Sequence[str] = ()
+        self,
+        socket: Path,
+        log: Path,
+        *,
+        cpu: int | None = None,
+        device: str = "soft:port=echo",
+        words: Sequence[str] = (),
     ) -> None:
         super().__init__(socket)
         self._report = log.with_suffix(".json")
         vfiodpa = Path(sys.executable).with_name("vfiodpa")
         argv = [str(vfiodpa), "serve", device, "--socket", str(socket), "--report", str(self._report), *words]
         self.program = Program(argv, log, cpu=cpu)
-        self.program.wait_until_ready(r"^listening on ", READY_S)
+        self.program.wait_until_ready(r"^(listening on|connected to) ", READY_S)
 
     def report(self) -> dict[str, Any]:
         """A fresh report; see docs for the schema."""

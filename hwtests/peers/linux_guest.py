@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,12 +15,13 @@ from hwtests import debian_kernel
 from .program import Program, ProgramError
 
 GUEST = Path(__file__).parent / "guest"
+TOOLS = ("iperf3", "ethtool")
 BOOT_S = 120.0  # 8 s alone on two CPUs; the emulator has no KVM
 ANSWER_S = 40.0
 
 
 def initramfs(kernel_directory: Path, target: Path) -> Path:
-    """Our init and probe, a static busybox and the kernel's virtio modules, as a cpio archive."""
+    """Our init and probe, a static busybox, tools and the kernel's virtio modules, as a cpio archive."""
     root = target.with_suffix(".tree")
     (root / "bin").mkdir(parents=True)
     (root / "modules").mkdir()
@@ -27,8 +30,11 @@ def initramfs(kernel_directory: Path, target: Path) -> Path:
         shutil.copy(module, root / "modules")
     (root / "modules" / "order").write_text("".join(f"{module.name}\n" for module in modules))
     shutil.copy(_busybox(), root / "bin" / "busybox")
-    shutil.copy(GUEST / "init", root / "init")
-    (root / "init").chmod(0o755)
+    for script, place in {"init": "init", "iperf": "bin/iperf"}.items():
+        shutil.copy(GUEST / script, root / place)
+        (root / place).chmod(0o755)
+    for tool in TOOLS:
+        _add_tool(tool, root)
     debian_kernel.run(
         "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(root / "probe"), str(GUEST / "probe.c")
     )
@@ -40,6 +46,18 @@ def initramfs(kernel_directory: Path, target: Path) -> Path:
     return target
 
 
+def _add_tool(name: str, root: Path) -> None:
+    """One of this machine's programs and its libraries; where it is not installed, the guest has none."""
+    found = shutil.which(name, path=os.defpath + ":/usr/sbin:/sbin")
+    if found is None:
+        return
+    shutil.copy(found, root / "bin")
+    for library in re.findall(r"(/\S+) \(0x", debian_kernel.run("ldd", found)):
+        place = root / library.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, place)
+
+
 def _busybox() -> Path:
     """Debian's busybox-static; /bin is a link to /usr/bin where it lives."""
     found = shutil.which("busybox")
@@ -48,12 +66,20 @@ def _busybox() -> Path:
     return Path(found)
 
 
+def _netdev(wire: Path | str, pairs: int) -> list[str]:
+    """QEMU's arguments for the back end ``net``."""
+    queues = f",queues={pairs}" if pairs > 1 else ""
+    if isinstance(wire, Path):
+        return ["-chardev", f"socket,id=vhost,path={wire}", "-netdev", f"vhost-user,id=net,chardev=vhost{queues}"]
+    return ["-netdev", f"tap,id=net,ifname={wire},script=no,downscript=no,vhost=off{queues}"]
+
+
 class LinuxGuest(Program):
     """A running guest that takes one command a line on its serial port and answers each with one line of JSON."""
 
     def __init__(
         self,
-        socket: Path,
+        wire: Path | str,
         log: Path,
         kernel_directory: Path,
         ramdisk: Path,
@@ -62,9 +88,10 @@ class LinuxGuest(Program):
         packed: bool = False,
         pairs: int = 1,
     ) -> None:
-        """``page_per_vq``: QEMU's own condition for taking a doorbell page from the back end.
+        """``wire``: the socket of a vhost-user back end, or a tap interface that QEMU is to serve itself.
 
-        ``pairs``: as many CPUs, since Linux uses a pair for each.
+        ``page_per_vq``: QEMU's own condition for taking a doorbell page from the back end. ``pairs``: as many
+        CPUs, since Linux uses a pair for each.
         """
         self.monitor = log.with_suffix(".qmp")  # a Unix socket
         memory = "256M"
@@ -77,12 +104,12 @@ class LinuxGuest(Program):
         # ipv6: its own frames would be counted by the server. tsc: no calibration, which takes seconds here.
         # panic: an end, not a hang.
         boot += ["-append", "console=ttyS0 quiet ipv6.disable=1 tsc=reliable panic=-1", "-action", "panic=shutdown"]
-        many = (f",queues={pairs}", ",mq=on") if pairs > 1 else ("", "")
-        nic = ["-chardev", f"socket,id=vhost,path={socket}", "-netdev", f"vhost-user,id=net,chardev=vhost{many[0]}"]
+        nic = _netdev(wire, pairs)
         # vectors=0: QEMU 7.2 without KVM crashes when a vhost-user NIC uses MSI-X (a null irqfd table, in
         # msix_set_vector_notifiers); the back end sees the same call eventfds with a pin interrupt.
         pages, rings = "on" if page_per_vq else "off", "on" if packed else "off"
-        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages},packed={rings}{many[1]}"]
+        nic += ["-device", f"virtio-net-pci,netdev=net,vectors=0,romfile=,page-per-vq={pages},packed={rings}"]
+        nic[-1] += ",mq=on" if pairs > 1 else ""
         super().__init__(["qemu-system-x86_64", *machine, *boot, *nic], log)
         self._mark = 0
         with self.kill_on_error():
@@ -96,6 +123,13 @@ class LinuxGuest(Program):
         """One command and its answer. Raises ProgramError on ``!`` answers and on silence."""
         self.send(line)
         return self.answer()
+
+    def run(self, line: str) -> str:
+        """A program of the guest's, and what it printed. Raises ProgramError when it fails."""
+        answer = self.ask(f"run {line}")
+        if answer["status"]:
+            raise self._error(f"{line!r} ended with status {answer['status']}: {answer['output']}")
+        return str(answer["output"])
 
     def answer(self) -> Any:
         """That to a line that was only sent."""

@@ -26,12 +26,19 @@ COUNT = 50_000  # half a second
 SECONDS = 30  # at most: on a busy machine a side may get no CPU for a second
 PATIENCE_S = 5.0
 PLAIN = Feature.VERSION_1
+EVERYTHING = PLAIN | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC
 FEATURES = {
     "plain": PLAIN,
     "event_idx": PLAIN | Feature.EVENT_IDX,
     "indirect": PLAIN | Feature.INDIRECT_DESC | Feature.EVENT_IDX,
     "mergeable": PLAIN | Feature.NET_MRG_RXBUF,
-    "everything": PLAIN | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC,
+    "everything": EVERYTHING,
+    "in-order": PLAIN | Feature.IN_ORDER,
+    "in-order-everything": EVERYTHING | Feature.IN_ORDER,
+    "packed": PLAIN | Feature.RING_PACKED,
+    "packed-everything": EVERYTHING | Feature.RING_PACKED,
+    "packed-in-order": PLAIN | Feature.RING_PACKED | Feature.IN_ORDER,
+    "packed-in-order-everything": EVERYTHING | Feature.RING_PACKED | Feature.IN_ORDER,
 }
 PLANS = {
     "60": Plan(sizes=60),
@@ -89,6 +96,7 @@ def test_frames_circulate(guest: VhostUserGuest, features: Feature, plan: Plan) 
     # The buffers of the probe stay in the ring: other sizes need another start.
     guest.stop()
     guest.start(features)
+    assert guest.negotiated == features
     verdict = move(guest, plan)
     positions = guest.stop()
     check(verdict)

@@ -65,6 +65,7 @@ class Testpmd(Program):
     ) -> None:
         eal = ["--lcores", f"0@{cpu},1@{cpu}", *memory.options, "-m", str(MEMORY_MB)]
         eal += ["--no-pci", "--no-shconf", "--no-telemetry", "--vdev", vdev]
+        eal += ["--log-level=pmd.net.virtio.*:info"]  # its paths, for `paths`
         app = ["-i", "--port-topology=loop", "--nb-cores=1", "--no-mlockall", "--total-num-mbufs=16384"]
         app += [f"--txd={ring}", f"--rxd={ring}", f"--txq={pairs}", f"--rxq={pairs}"]
         # Line-buffered: its answers must be in the file when it waits for the next command.
@@ -87,9 +88,32 @@ class Testpmd(Program):
     def record_cycles(self) -> None:
         self.send("set record-core-cycles on")
 
-    def start(self, bursts: int = 0) -> None:
+    def start(self, bursts: int = 0, mode: str = "io") -> None:
         """Start to forward; with ``bursts``, first send so many bursts of 32 frames."""
-        self.command(f"start tx_first {bursts}" if bursts else "start", r"^ *io packet forwarding packets/burst")
+        self.command(f"start tx_first {bursts}" if bursts else "start", rf"^ *{mode} packet forwarding packets/burst")
+
+    def leave_to_the_nic(self, segment: int) -> None:
+        """Forward with ``mode="csum"``, and leave UDP and TCP checksums to the NIC, and segments of so many bytes."""
+        self.command("port stop 0", r"^Done")
+        self.send("set fwd csum")
+        self.command("csum set udp hw 0", r"UDP checksum offload is hw")
+        self.command("csum set tcp hw 0", r"TCP checksum offload is hw")
+        self.command(f"tso set {segment} 0", rf"TSO segment size for non-tunneled packets is {segment}")
+        self.command("port start 0", r"^Done")  # negotiates anew
+
+    def restart_port(self) -> None:
+        """Down and up, with fresh rings, and forward again."""
+        self.set_pairs(None)
+
+    def set_pairs(self, pairs: int | None) -> None:
+        """Forward on so many of its queue pairs from now on, ``None``: as many as before; its port restarts."""
+        self.stop()
+        self.command("port stop 0", r"^Done")
+        if pairs is not None:
+            self.send(f"port config all rxq {pairs}")
+            self.send(f"port config all txq {pairs}")
+        self.command("port start 0", r"^Done")
+        self.start()
 
     def stop(self) -> None:
         """Stop to forward. What is in flight stays in the rings."""
@@ -126,6 +150,11 @@ class Testpmd(Program):
         text = self.wait_for(r"(?s).*Accumulated forward", COMMAND_S, mark)[0]
         return {int(queue): int(count) for queue, count in re.findall(pattern, text) if int(count)}
 
+    def paths(self) -> tuple[str, str]:
+        """virtio-user's receive and transmit functions, as it named them when its port came up last."""
+        found = [re.findall(rf"virtio: using (.+) {way} path on port 0", self.output()) for way in ("Rx", "Tx")]
+        return found[0][-1], found[1][-1]
+
     def quit(self) -> int:
         """The orderly end; its exit status."""
         self.send("quit")
@@ -144,13 +173,19 @@ def virtio_user(
     memory: Memory = Memory.SMALL_PAGES,
     ring: int = RING,
     pairs: int = 1,
+    listen: bool = False,
 ) -> Testpmd:
-    """testpmd as a guest's driver on a vhost-user socket: ``pairs`` queue pairs, rings of ``ring`` entries."""
+    """testpmd as a guest's driver on a vhost-user socket: ``pairs`` queue pairs, rings of ``ring`` entries.
+
+    ``listen``: it makes the socket, and is ready (``wait_ready``) once a back end has connected.
+    """
     vdev = f"net_virtio_user0,path={socket},queues={pairs},queue_size={ring},mrg_rxbuf={int(mergeable)}"
     vdev += f",packed_vq={int(packed)},in_order={int(in_order)},vectorized={int(vectorized)}"
+    vdev += f",server={int(listen)}"
     vdev += f",cq={int(pairs > 1)}"  # between its driver and its front end; the back end never sees it
     peer = Testpmd(vdev, log, cpu=cpu, memory=memory, ring=ring, pairs=pairs)
-    peer.wait_ready()
+    if not listen:
+        peer.wait_ready()
     return peer
 
 

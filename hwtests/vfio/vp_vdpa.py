@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hwtests.vfio.binding import bound
 from vfiodpa.drivers.net_config import OfferedConfig
-from vfiodpa.frontends.vhost_user.offer import explain
+from vfiodpa.frontends.vhost_user.offer import explain, offered_features
 from vfiodpa.ioctl import ior
 from vfiodpa.layout import Layout, u16, u32, u64
 from vfiodpa.spec.features import Feature, names
@@ -90,7 +90,7 @@ def ours(address: str) -> View:
     with bound(address, "vfio-pci"), open_nic(address) as nic:
         return View(
             nic.features.device,
-            nic.features.guest,
+            Feature(int(offered_features(nic.features.guest)) & ~int(Feature.VHOST_PROTOCOL_FEATURES)),
             dict(nic.device.read_config()),
             len(nic.queues),
             max(queue.size_max for queue in nic.queues),

@@ -109,6 +109,19 @@ def test_a_restart_continues_at_the_position(serve: Serve, connect: Connect) -> 
     move(guest)
 
 
+@pytest.mark.parametrize("base", [0, 65500], ids=["low", "over the wrap"])
+def test_a_front_end_that_forgets_positions_goes_on(serve: Serve, connect: Connect, base: int) -> None:
+    """It says 0, as DPDK's virtio-user to a back end that takes over; the used ring says where its guest is."""
+    guest = connect(serve())
+    guest.start(base=base)
+    stream = Stream(guest)
+    for _ in range(5):
+        assert halt(guest) != [0, 0]
+        resume(guest, [0, 0])
+        stream.flows()
+    stream.stop()
+
+
 def test_a_device_without_positions_refuses_to_continue_and_recovers(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -71,13 +71,27 @@ def test_ids_are_the_guests_affair(serve: Serve, connect: Connect, ids: list[int
     served, _guest, attack = start(serve, connect)
     for ident in ids:
         attack.rx.put((attack.frame + 4096 * (ident % SIZE), 2048, WRITE, ident))
-        attack.good_frame(ident)
+        attack.transmit((attack.frame, HEADER + 60, 0, ident))
     attack.tx.kick()
     wait_for(lambda: served.packets(0) == len(ids))
     for raw in (attack.rx, attack.tx):
         wait_for(lambda raw=raw: raw.read(len(ids) - 1).flags & TURNED == TURNED)  # type: ignore[misc]
         assert [raw.read(at).id for at in range(len(ids))] == ids
     assert [attack.rx.read(at).len for at in range(len(ids))] == [HEADER + 60] * len(ids)
+    assert served.datapath.state is State.RUNNING
+
+
+def test_a_table_of_dpdk_is_sent(serve: Serve, connect: Connect) -> None:
+    """Its driver leaves WRITE in the entry of the header, of frames of two to seven pieces. Nobody writes there."""
+    served, _guest, attack = start(serve, connect)
+    attack.rx.put((attack.frame + 4096, 2048, WRITE, 0))
+    guest_bytes = bytes(HEADER) + bytes(range(100))
+    attack.memory.write(attack.frame, guest_bytes)
+    attack.indirect(32, (attack.frame, HEADER, WRITE, 0), (attack.frame + HEADER, 100, 0, 1))
+    attack.tx.kick()
+    wait_for(lambda: served.packets(0) == 1)
+    assert attack.memory.read(attack.frame, len(guest_bytes)) == guest_bytes
+    assert attack.memory.read(attack.frame + 4096 + HEADER, 100) == guest_bytes[HEADER:]
     assert served.datapath.state is State.RUNNING
 
 
@@ -91,7 +105,7 @@ def test_events_from_nowhere(serve: Serve, connect: Connect, event: tuple[int, i
         raw.memory.write(raw.queue.device, word)
     for ident in range(4):
         attack.rx.put((attack.frame, 2048, WRITE, ident))
-        attack.good_frame(ident)
+        attack.transmit((attack.frame, HEADER + 60, 0, ident))
         attack.tx.kick()
         wait_for(lambda n=ident: served.packets(0) == n + 1)  # type: ignore[misc]
     guest.reset()

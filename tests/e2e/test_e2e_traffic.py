@@ -16,6 +16,7 @@ from vfiodpa.vdpa.datapath import State
 
 SMALL = (60, 61, 64, 127, 128, 512, 1024, 1500, 1514, 1518)
 MRG, EVENT, INDIRECT = Feature.NET_MRG_RXBUF, Feature.EVENT_IDX, Feature.INDIRECT_DESC
+PACKED, ORDER = Feature.RING_PACKED, Feature.IN_ORDER
 
 
 @pytest.mark.parametrize(
@@ -23,11 +24,16 @@ MRG, EVENT, INDIRECT = Feature.NET_MRG_RXBUF, Feature.EVENT_IDX, Feature.INDIREC
     [PLAIN, PLAIN | MRG, PLAIN | EVENT, PLAIN | INDIRECT, PLAIN | MRG | EVENT, PLAIN | MRG | EVENT | INDIRECT],
     ids=["plain", "mrg", "event", "indirect", "mrg+event", "all"],
 )
+@pytest.mark.parametrize(
+    "rings", [Feature(0), ORDER, PACKED, PACKED | ORDER], ids=["split", "split-in-order", "packed", "packed-in-order"]
+)
 @pytest.mark.parametrize("segments", [1, 3])
-def test_every_frame_comes_back(serve: Serve, connect: Connect, features: Feature, segments: int) -> None:
+def test_every_frame_comes_back(
+    serve: Serve, connect: Connect, features: Feature, rings: Feature, segments: int
+) -> None:
     served = serve()
     guest = connect(served)
-    guest.start(features)
+    guest.start(features | rings, size=250 if rings & PACKED else 256)
     move(guest, sizes=SMALL, segments=segments)
     chains = served.function.queue_stats(1)["indirect"]
     assert chains == (COUNT if segments > 1 and features & INDIRECT else 0)
@@ -68,6 +74,16 @@ def test_several_pairs(serve: Serve, connect: Connect, doorbell: str) -> None:
     assert {choice.mode.value for choice in served.datapath.doorbells.values()} == {
         "ioeventfd" if doorbell == "on" else "relay"
     }
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 8, 16])
+def test_pairs_up_to_sixteen(serve: Serve, connect: Connect, pairs: int) -> None:
+    """Of sixteen; each carries frames of its own, and those that are not used rest."""
+    served = serve("soft:queues=16,workers=shared")
+    guest = connect(served)
+    guest.start(BASIC | Feature.NET_MQ, pairs=pairs, size=64)
+    move(guest, count=100, sizes=SMALL)
+    assert [served.packets(queue) for queue in range(32)] == [100] * 2 * pairs + [0] * (32 - 2 * pairs)
 
 
 @pytest.mark.parametrize("device", ["model=plain", "msix=3,queues=4", "page_per_vq=on", "reset=off", "poll=0"])

@@ -181,6 +181,13 @@ def test_what_a_network_back_end_does_not_have(peer: Peer, request_: Request, wa
     assert f"{request_.name} refused" in warnings()[0]
 
 
+def test_what_the_front_end_does_itself_is_not_asked_of_the_device(guest: Peer, backend: FakeBackend) -> None:
+    own = Feature.VHOST_PROTOCOL_FEATURES | Feature.NET_GUEST_ANNOUNCE
+    assert guest.ask(R.GET_FEATURES) & own == own
+    assert guest.acked(R.SET_FEATURES, U64(value=int(FEATURES | own)))
+    assert backend.of("set_features")[-1] == (FEATURES,)
+
+
 @pytest.mark.parametrize(
     ("request_", "body"),
     [

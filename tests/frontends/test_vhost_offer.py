@@ -17,8 +17,8 @@ def why(bit: Feature, device: Feature = EVERYTHING, backend: Feature = EVERYTHIN
     return next(one.why for one in explain(device, backend) if one.bit == bit)
 
 
-def test_offer_is_what_the_core_has_and_the_protocol_bit() -> None:
-    assert offered_features(FEATURES) == FEATURES | F.VHOST_PROTOCOL_FEATURES
+def test_offer_is_what_the_core_has_and_what_the_front_end_does_itself() -> None:
+    assert offered_features(FEATURES) == FEATURES | F.VHOST_PROTOCOL_FEATURES | F.NET_GUEST_ANNOUNCE
 
 
 def test_offer_fits_a_message() -> None:

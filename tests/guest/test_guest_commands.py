@@ -168,6 +168,19 @@ def test_rss_and_what_it_reports(driver: Driver, layout: Feature) -> None:
     assert driver.got(0)  # automatic again: as it was sent
 
 
+@pytest.mark.parametrize("layout", [F(0), F.RING_PACKED], ids=["split", "packed"])
+@pytest.mark.parametrize("segments", [1, 3])
+def test_traffic_with_the_longer_header(driver: Driver, layout: Feature, segments: int) -> None:
+    """20 bytes with HASH_REPORT, and in it the hash of what is TCP."""
+    driver.start(F.NET_RSS | F.NET_HASH_REPORT, layout)
+    driver.guest.start(BASIC | layout, pairs=2)
+    driver.nic.command(CtrlClass.MQ, MqCommand.RSS_CONFIG, rss([0, 0]))
+    for offload, hashed in ((Offload.PLAIN, 0), (Offload.CSUM, 100)):
+        plan = Plan((60, 1400), pairs=1, count=100, offload=offload, segments=segments, receive_buffer=2048)
+        done = run(driver.guest, plan, seconds=5)
+        assert (done.clean, done.total.received, done.total.hashed) == (True, 100, hashed), done
+
+
 def test_guest_offloads(driver: Driver) -> None:
     driver.start(F.NET_CTRL_GUEST_OFFLOADS)
     plan = Plan(200, pairs=1, count=100, offload=Offload.CSUM)

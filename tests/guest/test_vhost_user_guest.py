@@ -159,7 +159,7 @@ def test_features_that_are_not_offered(guest: VhostUserGuest) -> None:
 
 
 def test_features_we_lack(tmp_path: Path) -> None:
-    offered = Feature.VERSION_1 | Feature.IN_ORDER
+    offered = Feature.VERSION_1 | Feature.NOTIFICATION_DATA
     with FakeBackend(tmp_path / "s", offered=offered) as backend, VhostUserGuest(backend.path) as guest:
         for features in (offered, Feature(0)):
             with pytest.raises(Unsupported):

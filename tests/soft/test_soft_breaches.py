@@ -112,7 +112,7 @@ ORDER: list[tuple[Do, Do, str]] = [
     (to_driver, status(S.DRIVER), "bits cleared.*2.1.1"),
     (to_driver, status(AD | S.NEEDS_RESET), "NEEDS_RESET written"),
     (nothing, status(0x20), "unknown bits"),
-    (to_driver, status(AD | S.SUSPEND), "unknown bits"),
+    (to_driver, status(AD | S.SUSPEND), "SUSPEND too early"),
     (to_driver, after(status(AD | S.FAILED), status(ADF | S.FAILED)), "after FAILED"),
     (nothing, status(S.DRIVER), "DRIVER without ACKNOWLEDGE"),
     (nothing, status(S.ACKNOWLEDGE | S.FEATURES_OK), "FEATURES_OK without DRIVER"),

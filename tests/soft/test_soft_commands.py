@@ -46,6 +46,7 @@ class Told:
         self.rss = Rss()
         self.offloads = NONE
         self.announcements = 0
+        self.moderation: dict[int, Moderation] = {}
 
     def set_mac(self, mac: bytes) -> None:
         self.mac = mac
@@ -58,6 +59,9 @@ class Told:
 
     def set_rss(self, rss: Rss) -> None:
         self.rss = rss
+
+    def set_moderation(self, queue: int, moderation: Moderation) -> None:
+        self.moderation[queue] = moderation
 
     def set_guest_offloads(self, offloads: Feature) -> None:
         self.offloads = offloads
@@ -189,6 +193,7 @@ def test_coalescing(state: NetState) -> None:
     run(state, CtrlClass.NOTF_COAL, CoalescingCommand.TX_SET, le(8, 4) + le(50, 4))
     run(state, CtrlClass.NOTF_COAL, CoalescingCommand.VQ_SET, le(0, 2) + b"\xff\xff" + le(3, 4) + le(4, 4))
     assert [coalescing(state, queue) for queue in range(3)] == [Moderation(3, 4), Moderation(8, 50), Moderation()]
+    assert state.effects.moderation[0] == Moderation(3, 4)  # type: ignore[attr-defined]
     state.queue_enabled(0)  # 5.1.6.5.9.2: as for all of its kind
     assert coalescing(state, 0) == Moderation()
     run(state, CtrlClass.NOTF_COAL, CoalescingCommand.VQ_SET, le(2, 2) + bytes(2) + le(3, 4) + le(4, 4))

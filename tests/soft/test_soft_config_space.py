@@ -197,7 +197,7 @@ def test_lspci_reads_the_same(nic: Nic, tmp_path: Path) -> None:
         "VirtIO: CommonCfg\n\t\tBAR=0 offset=00000000 size=00000040",
         "VirtIO: Notify\n\t\tBAR=0 offset=00003000 size=0000000c multiplier=00000004",
         "VirtIO: ISR\n\t\tBAR=0 offset=00001000 size=00000001",
-        "VirtIO: DeviceCfg\n\t\tBAR=0 offset=00002000 size=00000018",
+        "VirtIO: DeviceCfg\n\t\tBAR=0 offset=00002000 size=0000001c",
     ):
         assert line in text
     assert "Region 1" not in text  # the upper half of region 0

@@ -10,7 +10,9 @@ import pytest
 from tests.soft.soft_rig import Nic, Ring, S, StuckLib, fired, wait_for
 from vfiodpa._native import lib
 from vfiodpa.errors import DeviceError, DeviceTimeout, DriverBreach, Unsupported
+from vfiodpa.soft.options import CONTROL
 from vfiodpa.soft.virtio_net import NOTIFY_OFFSET
+from vfiodpa.spec.features import Feature
 from vfiodpa.spec.pci import Status
 from vfiodpa.spec.virtio_pci import NO_VECTOR, IsrStatus
 
@@ -152,6 +154,26 @@ def test_without_msix_the_pci_status_mirrors_the_isr(make_nic: Make) -> None:
     assert nic.header.status & Status.INTERRUPT
     assert nic.isr.isr == IsrStatus.CONFIG
     assert not nic.header.status & Status.INTERRUPT
+
+
+def test_without_a_vector_used_buffers_show_in_the_isr(nic: Nic, eventfd: Eventfd) -> None:
+    nic.bring_up()
+    tx = Ring(nic, 1)
+    transmit(nic, tx)
+    assert nic.header.status & Status.INTERRUPT
+    assert nic.isr.isr == IsrStatus.QUEUE
+    assert nic.isr.isr == IsrStatus(0)
+    nic.f.set_irq(0, eventfd())  # MSI-X is on: queues without a vector are silent
+    transmit(nic, tx)
+    assert nic.isr.isr == IsrStatus(0)
+
+
+def test_a_driver_that_wants_no_notification_finds_none_in_the_isr(nic: Nic) -> None:
+    nic.bring_up(int(nic.offered() & ~(Feature.RING_PACKED | Feature.EVENT_IDX | Feature.NOTIFICATION_DATA | CONTROL)))
+    tx = Ring(nic, 1)
+    tx.put(0x8000, b"\1\0")
+    transmit(nic, tx)
+    assert nic.isr.isr == IsrStatus(0)
 
 
 def test_an_error_signals_the_configuration_vector(nic: Nic, eventfd: Eventfd) -> None:

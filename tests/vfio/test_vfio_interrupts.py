@@ -10,6 +10,7 @@ import pytest
 from tests.vfio.conftest import BDF
 from tests.vfio.fake_kernel import FakeKernel, Nic
 from vfiodpa.errors import DeviceError, Unsupported, UsageError
+from vfiodpa.spec.pci import Command, ConfigHeader
 from vfiodpa.spec.vfio import PciIrq
 from vfiodpa.vfio.function import VfioFunction
 
@@ -55,6 +56,18 @@ def test_detaching_what_was_not_attached_asks_nobody(kernel: FakeKernel, nic: Ni
         before = kernel.log.count("DEVICE_SET_IRQS")
         function.set_irq(2, None)
         assert kernel.log.count("DEVICE_SET_IRQS") == before
+
+
+def test_msix_off_and_the_pin_masked_again(nic: Nic, fds: list[int]) -> None:
+    with VfioFunction(BDF) as function:
+        header = ConfigHeader(function.config)
+        header.command = Command.MEMORY | Command.INTX_DISABLE
+        function.set_irq(0, fds[0])
+        function.msix_off()
+        assert attached(nic) == {}
+        assert header.command == Command.MEMORY | Command.INTX_DISABLE
+        function.set_irq(1, fds[1])
+        assert attached(nic) == {1: fds[1]}
 
 
 def test_a_kernel_that_grows_gives_only_what_is_used(kernel: FakeKernel) -> None:

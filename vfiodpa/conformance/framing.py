@@ -67,7 +67,7 @@ def _longest_chain(bench: Bench) -> int:
     return longest
 
 
-@check("MSG-2", rude=True)
+@check("MSG-2", rude=True, deadline=30.0)
 def how_long_chains_may_be(bench: Bench) -> None:
     """The device takes chains of several buffers; how many is its own affair."""
     bench.packed = False
@@ -89,7 +89,7 @@ def a_packed_chain_is_in_order(bench: Bench) -> None:
         bench.must(heard and same(heard[0], sent), what)
 
 
-@check("PSG-2", rude=True)
+@check("PSG-2", rude=True, deadline=30.0)
 def how_long_packed_chains_may_be(bench: Bench) -> None:
     """The device takes packed chains of several buffers; how many is its own affair."""
     bench.start(Feature.RING_PACKED)

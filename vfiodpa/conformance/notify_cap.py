@@ -23,6 +23,9 @@ CONFIGURATIONS = (
 )
 
 
+LAST_QUEUE = 0xFFFF  # queue_select has 16 bits
+
+
 def _caps(bench: Bench, *, data: bool) -> list[Virtio]:
     """All notification capabilities, of a device that offers NOTIFICATION_DATA or does not."""
     if bool(offered(bench.function) & DATA) != data:
@@ -31,9 +34,12 @@ def _caps(bench: Bench, *, data: bool) -> list[Virtio]:
 
 
 def _offsets(bench: Bench) -> Iterator[tuple[int, int]]:
-    """(queue, queue_notify_off) of all queues that are there, as negotiated."""
+    """(queue, queue_notify_off) of all queues that are there, as negotiated; administration queues too."""
     common = bench.device.common
-    for queue in range(int(common.num_queues)):
+    admin = range(0)
+    if bench.device.offered & Feature.ADMIN_VQ:
+        admin = range(int(common.admin_queue_index), int(common.admin_queue_index) + int(common.admin_queue_num))
+    for queue in [*range(int(common.num_queues)), *[one for one in admin if one <= LAST_QUEUE]]:
         common.queue_select = queue
         if common.queue_size:
             yield queue, int(common.queue_notify_off)

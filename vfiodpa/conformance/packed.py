@@ -48,11 +48,14 @@ def packed_descriptors_are_processed_in_ring_order(bench: Bench) -> None:
 
 
 def _arrive_in_order(bench: Bench) -> None:
-    given = list(give_buffers(bench, bench.ring(RX), 2 * BURST).values())  # strangers' frames may come as well
+    ring = bench.ring(RX)
+    given = list(give_buffers(bench, ring, 2 * BURST).values())  # strangers' frames may come as well
     sent = [inbound(bench, number) for number in range(BURST)]
     for frame in sent:
         bench.wire.send(frame)
-    bench.wait_used(bench.ring(RX), BURST)
+    bench.wait_used(ring, BURST)
+    if not int(ring.get_desc(0).flags) & DescFlag.WRITE:
+        bench.note("used descriptors of buffers that were written have no WRITE flag: their length is reserved (2.8.4)")
 
     def places() -> list[int]:
         got = [bench.memory.read(gpa + HEADER, len(sent[0])) for gpa in given]
@@ -104,7 +107,7 @@ def _shown(raw: bytes) -> str:
     return f"(id {desc.id:#x}, length {desc.len}, flags {int(desc.flags):#06x})"
 
 
-@check("U-1")
+@check("U-1", deadline=60.0)
 def packed_rings_of_any_size_go_round(bench: Bench) -> None:
     """Packed rings of any size, not only powers of two, work for several laps."""
     bench.negotiate(Feature.RING_PACKED)
@@ -164,7 +167,8 @@ def _at_descriptor(bench: Bench, ahead: int) -> None:
     event = slot % ring.size | wrap << 15
     ring.set_event(event, DESC)
     for turn in range(ahead + 1):
-        bench.must(not interrupt.fired(0), f"events at {event:#06x}: an interrupt came {ahead + 1 - turn} too early")
+        if interrupt.fired(0):  # one too many is no rule broken: drivers put up with it
+            bench.note(f"events at {event:#06x}: an interrupt came {ahead + 1 - turn} descriptors early")
         bench.send(ring)
         bench.wait_used(ring)
     bench.must(interrupt.fired(), f"events at {event:#06x}: that descriptor was used, but no interrupt came")

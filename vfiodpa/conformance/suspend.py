@@ -9,7 +9,7 @@ from ..spec.virtio_net import NetConfig
 from ..spec.virtio_pci import DeviceStatus
 from ..validate.bench import PEER, RX, TX, Bench, Interrupt
 from ..validate.check import check
-from ..validate.link import await_link
+from ..validate.link import HOOK_S, await_link
 from ..validate.rings import Buf, UsedBuf
 from ..validate.verdict import Deviation, NotApplicable
 
@@ -130,7 +130,7 @@ def _suspend_with_a_link_change(bench: Bench) -> Interrupt:
     return heard
 
 
-@check("SUSP-4", hook="link", features=Feature.NET_STATUS)
+@check("SUSP-4", hook="link", features=Feature.NET_STATUS, deadline=HOOK_S)
 def changes_while_suspended(bench: Bench) -> None:
     """A configuration change while the device is suspended is not notified."""
     try:
@@ -142,7 +142,7 @@ def changes_while_suspended(bench: Bench) -> None:
     await_link(bench, up=True)
 
 
-@check("SUSP-5", hook="link", features=Feature.NET_STATUS)
+@check("SUSP-5", hook="link", features=Feature.NET_STATUS, deadline=HOOK_S)
 def changes_are_notified_on_resume(bench: Bench) -> None:
     """A configuration change while the device was suspended is notified when it resumes."""
     try:

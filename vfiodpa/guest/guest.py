@@ -15,7 +15,7 @@ from .memory import GuestMemory
 from .queue import DriverQueue
 
 # What our driver half makes use of; ``start`` negotiates those that are offered unless told otherwise.
-# Packed rings (RING_PACKED) it takes only when told to.
+# Packed rings (RING_PACKED) and IN_ORDER it takes only when told to.
 USEFUL = Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC | Feature.NET_MQ
 
 
@@ -75,8 +75,8 @@ class Guest(ABC):
             raise FeaturesRefused(f"{missing} is not offered", device=self.name)
         if not features & Feature.VERSION_1:
             raise Unsupported("our driver half speaks VERSION_1 only", device=self.name)
-        if features & (Feature.NOTIFICATION_DATA | Feature.IN_ORDER):
-            raise Unsupported("our driver half has neither IN_ORDER nor NOTIFICATION_DATA", device=self.name)
+        if features & Feature.NOTIFICATION_DATA:
+            raise Unsupported("our driver half has no NOTIFICATION_DATA", device=self.name)
         return features
 
     def __enter__(self) -> Self:

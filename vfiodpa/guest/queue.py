@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 from .._native import ffi, lib
 from ..errors import DeviceError, DeviceTimeout, LimitError, StateError, UsageError, check
 from ..memory import PAGE_SIZE, Gpa
+from ..readable import readable
 from ..spec.features import NONE, Feature
 from ..spec.virtio_ring import (
     MAX_QUEUE_SIZE,
@@ -49,6 +49,7 @@ class Fault(IntEnum):
     NOT_OUTSTANDING = 3
     BAD_LENGTH = 4
     MEMORY_GONE = 5
+    OUT_OF_ORDER = 6
 
 
 FAULT_TEXT = {
@@ -57,6 +58,7 @@ FAULT_TEXT = {
     Fault.NOT_OUTSTANDING: "the used ring names descriptor {}, which the device did not own",
     Fault.BAD_LENGTH: "the used ring says {} bytes, more than the buffer's writable part",
     Fault.MEMORY_GONE: "the guest's memory was cut off",
+    Fault.OUT_OF_ORDER: "the used ring names descriptor {} before older ones, which IN_ORDER forbids",
 }
 
 
@@ -71,11 +73,11 @@ class Used:
 class DriverQueue:
     """A virtqueue in guest memory, seen from the driver (virtio 1.3, sections 2.7 and 2.8).
 
-    It is packed when ``features`` say so. ``size`` in entries; ``desc``, ``driver`` and ``device`` are the
-    guest physical addresses of descriptor table, available ring and used ring (packed: descriptor ring,
-    driver and device event areas). ``start``: where it begins, by default where every queue does; packed
-    positions have the wrap counter in bit 15. ``call_fd`` is signalled by the device (owned by the guest,
-    as is ``ring_bell``).
+    It is packed when ``features`` say so, and takes batches with IN_ORDER. ``size`` in entries; ``desc``,
+    ``driver`` and ``device`` are the guest physical addresses of descriptor table, available ring and used
+    ring (packed: descriptor ring, driver and device event areas). ``start``: where it begins, by default
+    where every queue does; packed positions have the wrap counter in bit 15. ``call_fd`` is signalled by the
+    device (owned by the guest, as is ``ring_bell``).
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class DriverQueue:
         self.call_fd = call_fd
         self.event_idx = bool(features & Feature.EVENT_IDX)
         self.indirect = bool(features & Feature.INDIRECT_DESC)
+        self.in_order = bool(features & Feature.IN_ORDER)
         self.stop_user: Callable[[], object] | None = None  # set while a C thread works on the queue
         self._areas: list[Gpa] = []
         self._pool: tuple[Gpa, int] | None = None  # buffers of a C thread: address, bytes each
@@ -127,6 +130,8 @@ class DriverQueue:
             conf.flags |= lib.VDP_DRIVER_PACKED
         if self.event_idx:
             conf.flags |= lib.VDP_DRIVER_EVENT_IDX
+        if self.in_order:
+            conf.flags |= lib.VDP_DRIVER_IN_ORDER
         if self.indirect:
             conf.flags |= lib.VDP_DRIVER_INDIRECT
             conf.table_len = TABLE_LENGTH
@@ -293,7 +298,7 @@ class DriverQueue:
     def _sleep(self, seconds: float) -> None:
         if self.call_fd < 0:
             time.sleep(min(seconds, 0.001))
-        elif select.select([self.call_fd], [], [], seconds)[0]:
+        elif readable([self.call_fd], seconds):
             os.eventfd_read(self.call_fd)
 
     def calls(self, wanted: bool) -> None:

@@ -8,7 +8,6 @@ print(traffic.verdict)
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -19,12 +18,13 @@ import numpy as np
 
 from .._native import ffi, lib
 from ..errors import StateError, UsageError, check
+from ..readable import readable
 from ..spec.features import Feature, names
-from ..spec.virtio_net import rx_queue, tx_queue
+from ..spec.virtio_net import NetHdr, NetHdrHash, rx_queue, tx_queue
 from .guest import Guest
 from .queue import FAULT_TEXT, DriverQueue, Fault
 
-HEADER = 12  # struct virtio_net_hdr with VERSION_1
+HEADER = NetHdr.size  # struct virtio_net_hdr with VERSION_1
 MERGEABLE_BUFFER = 2048
 POLL_FOREVER = 0xFFFF_FFFF
 
@@ -84,8 +84,8 @@ class Plan:
 
     @property
     def longest(self) -> int:
-        """Bytes of the longest buffer, virtio header and all."""
-        return HEADER + self.envelope + self.together * max(self.size_list)
+        """Bytes of the longest frame, without virtio header."""
+        return self.envelope + self.together * max(self.size_list)
 
     @property
     def envelope(self) -> int:
@@ -119,6 +119,7 @@ class PairStats:
     fault: int = 0
     fault_detail: int = 0
     offloaded: int = 0
+    hashed: int = 0
 
     @property
     def outstanding(self) -> int:
@@ -194,6 +195,7 @@ class Traffic:
         self.guest = guest
         self.plan = plan
         self.mergeable = bool(guest.negotiated & Feature.NET_MRG_RXBUF)
+        self.header = NetHdrHash.size if guest.negotiated & Feature.NET_HASH_REPORT else HEADER
         self._verdict: Verdict | None = None
         self._pairs = pairs
         self._keep: list[Any] = []
@@ -217,6 +219,7 @@ class Traffic:
             raise UsageError(f"{plan.offload.name} needs {', '.join(names(missing))}", device=self.guest.name)
         conf = ffi.new("struct vdp_traffic_conf *")
         conf.mode, conf.pairs, conf.mergeable = plan.mode, self._pairs, self.mergeable
+        conf.header = self.header
         conf.burst, conf.count, conf.poll_us, conf.cpu = plan.burst, plan.count, plan.poll_us, plan.cpu
         conf.window = plan.window or self._window()
         conf.stall_ms, conf.drain_ms = round(plan.stall * 1000), round(plan.drain * 1000)
@@ -229,7 +232,7 @@ class Traffic:
             if plan.mode is not Mode.TRANSMIT:
                 self._fill_ring(conf.pair[index].rx, rx_queue(index), self._receive_buffer)
             if plan.mode is not Mode.RECEIVE:
-                self._fill_ring(conf.pair[index].tx, tx_queue(index), _round_up(plan.longest))
+                self._fill_ring(conf.pair[index].tx, tx_queue(index), _round_up(self.header + plan.longest))
         return conf
 
     def _kept(self, thing: Any) -> Any:
@@ -240,14 +243,14 @@ class Traffic:
     def _receive_buffer(self) -> int:
         if self.plan.receive_buffer:
             return _round_up(self.plan.receive_buffer)
-        return MERGEABLE_BUFFER if self.mergeable else _round_up(self.plan.longest)
+        return MERGEABLE_BUFFER if self.mergeable else _round_up(self.header + self.plan.longest)
 
     def _window(self) -> int:
         """Frames that fit the rings, so that a device which keeps up need not drop any."""
         whole = bool(self.guest.negotiated & Feature.NET_GUEST_TSO4)  # else frames sent together come back one by one
         together = self.plan.together if whole else 1
-        length = self.plan.longest if whole else HEADER + self.plan.envelope + max(self.plan.size_list)
-        buffers = -(-length // self._receive_buffer)
+        length = self.plan.longest if whole else self.plan.envelope + max(self.plan.size_list)
+        buffers = -(-(self.header + length) // self._receive_buffer)
         size = min(queue.size for queue in self.guest.queues)
         indirect = self.guest.queues[0].indirect
         fit = max(size // (1 if indirect else self.plan.segments) // buffers, 1) * together
@@ -296,7 +299,7 @@ class Traffic:
         """Wait until each pair sent its ``count`` and has its answers (or failed); ``False`` after ``timeout`` s."""
         if self._verdict:
             return True
-        return bool(select.select([lib.vdp_traffic_done_fd(self._native)], [], [], timeout)[0])
+        return bool(readable([lib.vdp_traffic_done_fd(self._native)], timeout))
 
     def stop(self) -> Verdict:
         """Stop sending, wait for answers on their way, and end the thread."""

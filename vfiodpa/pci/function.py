@@ -152,6 +152,14 @@ class PciFunction(ABC):
         The caller keeps its fd and may close it afterwards. Other vectors are not disturbed.
         """
 
+    def msix_off(self) -> None:
+        """Detach all vectors and switch MSI-X off, as it was at first, with the interrupt pin masked.
+
+        The next ``set_irq`` switches it on again.
+        """
+        for vector in range(self.vectors):
+            self.set_irq(vector, None)
+
     @abstractmethod
     def ioeventfd(self, bar: int, offset: int, width: int, value: int, fd: int | None) -> None:
         """Have each write to eventfd ``fd`` written as ``value`` to the BAR, without any thread of ours.

@@ -1,6 +1,6 @@
 """Commands of notification coalescing. Ref: virtio 1.3, 5.1.6.5.9
 
-The values are kept and told; the NIC notifies at once, which a best effort may (5.1.6.5.9.2).
+Each queue has what VQ_SET told it last, else what was told to all of its kind. csrc/nic_calm.c carries it out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def set_queue(state: NetState, data: bytes) -> bytes:
     """VQ_SET."""
     queue, rest = _queue(state, data)
     state.moderation[queue] = _moderation(rest)
+    state.effects.set_moderation(queue, state.moderation[queue])
     return b""
 
 
@@ -37,8 +38,9 @@ def get_queue(state: NetState, data: bytes) -> bytes:
 
 def _set_all(state: NetState, data: bytes, *, transmits: bool) -> bytes:
     state.common_moderation[transmits] = _moderation(data)
-    for queue in [queue for queue in state.moderation if bool(queue % 2) is transmits]:
-        del state.moderation[queue]
+    for queue in range(int(transmits), 2 * state.max_pairs, 2):
+        state.moderation.pop(queue, None)
+        state.effects.set_moderation(queue, state.moderation_of(queue))
     return b""
 
 

@@ -9,7 +9,7 @@ from ..spec.features import Feature
 from ..spec.virtio_net import NetStatus, RxCommand
 from .engine import Engine
 from .netconfig import NetConfigModel
-from .settings import NetState, Rss
+from .settings import Moderation, NetState, Rss
 from .state import CommonState
 
 
@@ -51,6 +51,9 @@ class NicEffects:
 
     def set_guest_offloads(self, offloads: Feature) -> None:
         self._engine.set_guest_offloads(offloads)
+
+    def set_moderation(self, queue: int, moderation: Moderation) -> None:
+        self._engine.set_moderation(queue, moderation.max_packets, moderation.max_usecs)
 
     def announced(self) -> None:
         self._net.change(status=self._net.status & ~NetStatus.ANNOUNCE)

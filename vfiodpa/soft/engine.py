@@ -266,6 +266,12 @@ class Engine:
 
     # Notifications
 
+    def set_moderation(self, queue: int, packets: int, usecs: int) -> None:
+        """Notify of a queue after so many packets (0: however many) or microseconds (0: at once)."""
+        with self.paused():
+            nic, number = self._lane(queue)
+            lib.vdp_nic_set_calm(nic, number, packets, usecs)
+
     def set_kick(self, queue: int, fd: int) -> None:
         """Watch an eventfd as the queue's doorbell; -1 takes it away."""
         with self.paused():

@@ -66,6 +66,9 @@ class Effects(Protocol):
 
     def set_guest_offloads(self, offloads: Feature) -> None: ...
 
+    def set_moderation(self, queue: int, moderation: Moderation) -> None:
+        """Coalesce the notifications of a receive or transmit queue."""
+
     def announced(self) -> None:
         """The driver did what ``NetStatus.ANNOUNCE`` asks for."""
 
@@ -119,6 +122,7 @@ class NetState:
     def queue_enabled(self, queue: int) -> None:
         """It begins with what was set for all of its kind (5.1.6.5.9)."""
         self.moderation.pop(queue, None)
+        self.effects.set_moderation(queue, self.moderation_of(queue))
 
     def moderation_of(self, queue: int) -> Moderation:
         """What coalesces the notifications of a queue."""

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import logging
 import os
-import select
 import socket
 import struct
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from threading import Thread
 from .._native import lib
 from ..errors import VfiodpaError
 from ..memory import Mapping
+from ..readable import readable
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class LinkKeeper:
     def _wait(self, seconds: float | None, *sockets: socket.socket) -> list[int | socket.socket]:
         """What is readable; the stop eventfd stays so."""
         waiting: list[int | socket.socket] = [self._stop, *sockets]
-        return select.select(waiting, [], [], seconds)[0]
+        return readable(waiting, seconds)
 
     def _say(self, what: str) -> None:
         """Once for each reason."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Callable
 from threading import Thread
+
+from ..readable import readable
 
 
 class WireWatch:
@@ -26,7 +27,7 @@ class WireWatch:
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._event, self._stop], [], [])
+            ready = readable([self._event, self._stop])
             if self._stop in ready:
                 return
             os.eventfd_read(self._event)

@@ -203,6 +203,9 @@ class TracedFunction(PciFunction):
             lambda error: Vector(vector, fd is not None, at=now(), error=error),
         )
 
+    def msix_off(self) -> None:
+        self.inner.msix_off()
+
     def ioeventfd(self, bar: int, offset: int, width: int, value: int, fd: int | None) -> None:
         done(
             self.tell,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from ..drivers.transport import check_present
 from ..errors import DeviceGone, VfiodpaError
 from ..guest.memory import GuestMemory, GuestRegion
 from ..memory import Gpa, Iova
@@ -96,6 +97,7 @@ class Bench:
             except DeviceGone:
                 raise
             except VfiodpaError as error:
+                check_present(self.function)
                 raise NotApplicable(f"the device cannot be driven: {error}") from error
         return self._device
 

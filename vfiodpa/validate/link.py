@@ -10,6 +10,8 @@ from ..spec.virtio_net import NetStatus
 from .bench import Bench
 from .verdict import NotApplicable
 
+HOOK_S = 60.0  # deadline of a check that flaps the link: a command may take its time
+
 
 def is_up(bench: Bench) -> bool:
     """Does the device say so in its configuration?"""

@@ -189,12 +189,14 @@ class PackedRing(Ring):
         self.used_slot, self.used_wrap = 0, 1
         self.next_id = 0
         self._lengths: dict[int, int] = {}  # descriptors of each chain by id: how far a used one skips
+        self._writable: dict[int, bool] = {}  # has the chain writable buffers?
         self._first: tuple[int, int] | None = None  # slot and flags that publish writes, last
 
     def offer(self, chain: Sequence[Buf], *, publish: bool = True) -> int:
         id = self.next_id
         self.next_id = (id + 1) % self.size
         self._lengths[id] = len(chain)
+        self._writable[id] = any(buf.writable or buf.flags & DescFlag.INDIRECT for buf in chain)
         for at, buf in enumerate(chain):
             last = at == len(chain) - 1
             flags = buf.flags | (DescFlag.WRITE if buf.writable else 0) | (0 if last else DescFlag.NEXT)
@@ -247,7 +249,8 @@ class PackedRing(Ring):
         behind = self.used_slot + self._lengths.get(int(desc.id), 1)
         self.used_wrap ^= behind >= self.size
         self.used_slot = behind % self.size
-        return UsedBuf(int(desc.id), int(desc.len) if int(desc.flags) & DescFlag.WRITE else 0)
+        # Strictly the length counts with WRITE only (2.8.4); QEMU never sets that, and Linux does not look at it.
+        return UsedBuf(int(desc.id), int(desc.len) if self._writable.get(int(desc.id)) else 0)
 
     def interrupts(self, on: bool) -> None:
         self.memory.store16(self.driver + 2, 0 if on else 1)

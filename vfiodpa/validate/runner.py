@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+from ..drivers.transport import check_present
 from ..errors import DeviceGone, DriverBreach, Unsupported, UsageError, VfiodpaError
 from ..pci.function import PciFunction
 from ..spec.clauses import Clause
@@ -157,6 +158,10 @@ class Runner:
             if select.select([event], [], [], 0)[0]:
                 known = self.function.diagnose()
                 return f"{why}: {known}" if known else why
+        try:
+            check_present(self.function)
+        except DeviceGone as error:
+            return str(error)
         return ""
 
     def _one(self, run: Run, check: Check, told: Callable[[Outcome], None]) -> None:
@@ -242,15 +247,19 @@ class Runner:
             registers_only=self._registers_only,
         )
 
+    def _needs(self, check: Check, bench: Bench) -> None:
+        """Raise ``NotApplicable`` where there is not what the check takes."""
+        bench.needs(*Feature(check.features))
+        if check.wire and self.wire is None:
+            raise NotApplicable("nobody is at the other end of the wire (--wire)")
+        if check.hook and not self.hooks.has(check.hook):
+            raise NotApplicable(no_hook(check.hook))
+
     def _judge(self, check: Check, bench: Bench) -> tuple[Verdict, str]:
         """What the check says, as a verdict with its reason."""
         clause = check.clause
         try:
-            bench.needs(*Feature(check.features))
-            if check.wire and self.wire is None:
-                return Verdict.SKIP, "nobody is at the other end of the wire (--wire)"
-            if check.hook and not self.hooks.has(check.hook):
-                return Verdict.SKIP, no_hook(check.hook)
+            self._needs(check, bench)
             with self.signals.within(check.deadline + GRACE_S, "time is up, in a call that does not look at the clock"):
                 check.run(bench)
         except (Finding, VfiodpaError, ValueError, LookupError, ArithmeticError) as found:
@@ -274,9 +283,10 @@ class Runner:
 
     def _recover(self, bench: Bench, *, prove: bool) -> str:
         """Bring the device back; with ``prove`` see that it works. Returns what is in the way, or nothing."""
-        if not bench.touched:
-            return ""
         try:
+            check_present(self.function)
+            if not bench.touched:
+                return ""
             with self.signals.within(RECOVERY_S, "time is up for the recovery", stoppable=False):
                 self._reset(bench)
                 if prove and not self._registers_only:

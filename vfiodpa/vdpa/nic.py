@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ..errors import DeviceGone, DeviceTimeout
 from ..frontends.vhost_user.offer import explain
 from ..guest.direct import DirectGuest
 from ..pci.function import PciFunction
+from ..readable import readable
 from ..registers import RegisterBlock
 from ..spec import features as spec
 from ..spec.features import Feature
@@ -161,17 +161,17 @@ class Event:
         self._fd = fd
 
     def fileno(self) -> int:
-        """The fd, for select and friends."""
+        """The fd, for poll and friends."""
         return self._fd
 
     @property
     def pending(self) -> bool:
         """Has it been signalled since the last wait?"""
-        return bool(select.select([self._fd], [], [], 0)[0])
+        return bool(readable([self._fd], 0))
 
     def wait(self, timeout: float = 1.0) -> int:
         """Wait for ``timeout`` seconds; returns how often it was signalled. Raises ``DeviceTimeout``."""
-        if not select.select([self._fd], [], [], timeout)[0]:
+        if not readable([self._fd], timeout):
             raise DeviceTimeout(f"event {self.name!r} did not come within {timeout} s")
         return os.eventfd_read(self._fd)
 

@@ -118,10 +118,24 @@ class Runner:
         if slot.ring is None:
             raise StateError(f"queue {queue} has no addresses", device=self._device.name)
         ring = slot.ring
-        setup = QueueSetup(ring.size, Iova(ring.desc), Iova(ring.driver), Iova(ring.device), slot.base)
+        start = self._start_of(queue, ring, slot.base)
+        setup = QueueSetup(ring.size, Iova(ring.desc), Iova(ring.driver), Iova(ring.device), start)
         self._device.start_queue(queue, setup)
         self.running.add(queue)
         self._device.set_queue_irq(queue, slot.call)
+
+    def _start_of(self, queue: int, ring: Ring, base: QueueState | None) -> QueueState | None:
+        """Where a queue begins: a split ring in use knows better than a front end that says 0.
+
+        DPDK's virtio-user does, when it listens and another back end takes over its running rings.
+        """
+        if self._packed or (base and base.avail):
+            return base
+        known = self._memory.position(ring)
+        if known is None or not known.avail:
+            return base
+        log.info("%s: queue %d: starts at %d, where its used ring stands", self._device.name, queue, known.avail)
+        return known
 
     def set_active_pairs(self) -> None:
         """Received frames go to the enabled pairs, counted from the first one on."""

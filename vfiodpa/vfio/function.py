@@ -157,6 +157,16 @@ class VfioFunction(PciFunction):
         if self._irqs is not None:
             self._irqs.set(vector, fd)
 
+    def msix_off(self) -> None:
+        self._check_open()
+        if self._irqs is not None:
+            self._irqs.disable()
+        # With MSI-X gone the kernel unmasks the pin, whatever it was told before: so it is told again, by a change.
+        header = ConfigHeader(self._config)
+        command = header.command
+        header.command = command & ~Command.INTX_DISABLE
+        header.command = command | Command.INTX_DISABLE
+
     def ioeventfd(self, bar: int, offset: int, width: int, value: int, fd: int | None) -> None:
         self._check_open()
         if width not in _WIDTHS:

@@ -58,8 +58,6 @@ class Irqs:
             raise self._refusal(vector, fd, error) from error
         if fd is None:
             self._attached.discard(vector)
-            if self._grows and not self._attached:
-                self.disable()  # MSI-X is on from the first vector to the last
         else:
             self._attached.add(vector)
 

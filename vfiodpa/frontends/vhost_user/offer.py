@@ -23,7 +23,6 @@ _CONTROL = (
     | F.NET_CTRL_VLAN
     | F.NET_CTRL_RX_EXTRA
     | F.NET_CTRL_MAC_ADDR
-    | F.NET_GUEST_ANNOUNCE
     | F.NET_DEVICE_STATS
     | F.NET_HASH_TUNNEL
     | F.NET_VQ_NOTF_COAL
@@ -32,6 +31,10 @@ _CONTROL = (
     | F.NET_RSS
     | F.NET_RSS_CONTEXT
 )
+
+# Between the front end and its guest, or us: no device is asked. With GUEST_ANNOUNCE the front end asks its guest to
+# announce itself after a migration (by status and control queue, which are its own), instead of us to send a RARP.
+FRONT_END = F.VHOST_PROTOCOL_FEATURES | F.NET_GUEST_ANNOUNCE
 
 # First match wins.
 _NOT_CARRIED: tuple[tuple[Feature, str], ...] = (
@@ -63,7 +66,7 @@ def offered_features(backend: Feature) -> Feature:
     mask = Feature(backend)
     for not_carried, _ in _NOT_CARRIED:
         mask &= ~not_carried
-    return mask | F.VHOST_PROTOCOL_FEATURES
+    return mask | FRONT_END
 
 
 def offered_protocol(backend: Backend) -> Protocol:

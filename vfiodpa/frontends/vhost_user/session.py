@@ -30,7 +30,7 @@ from .connection import DEADLINE, Connection
 from .dispatch import Dispatcher, Handler, Negotiated
 from .memory import Change, MemoryTable
 from .message import Message, Tap, decode_table, no_tap
-from .offer import offered_features, offered_protocol
+from .offer import FRONT_END, offered_features, offered_protocol
 from .vrings import Vrings
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class Session(Frontend):
         if self._rings.running and features != self._negotiated.features:
             raise StateError("features cannot change while a queue runs")
         if features != self._negotiated.features:
-            self._backend.set_features(features & ~Feature.VHOST_PROTOCOL_FEATURES)
+            self._backend.set_features(Feature(int(features) & ~int(FRONT_END)))
         self._negotiated.features = features
         self._rings.features = features
         self._rings.enable_at_start = Feature.VHOST_PROTOCOL_FEATURES not in features

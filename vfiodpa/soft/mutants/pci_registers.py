@@ -243,7 +243,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "P-COM-16",
         "the administration queue is queue 0",
         features=lambda offered: offered | ADMIN,
-        reads={"CommonCfg.admin_queue_num": lambda _nic, _value: 1},
+        reads={
+            "CommonCfg.admin_queue_num": lambda _nic, _value: 1,
+            "CommonCfg.admin_queue_index": lambda _nic, _value: 0,
+        },
     ),
     Mutant(
         "P-COM-17",
