@@ -87,4 +87,5 @@ class Chart:
             for place, number in enumerate(numbers):
                 x, y = self._x(place - 0.4 + index * width), self._y(number)
                 height = self._y(0) - y
-                yield f'<rect class="fill s{index}" x="{x:.1f}" y="{y:.1f}" width="{pixels:.1f}" height="{height:.1f}"/>'
+                size = f'width="{pixels:.1f}" height="{height:.1f}"'
+                yield f'<rect class="fill s{index}" x="{x:.1f}" y="{y:.1f}" {size}/>'

@@ -53,7 +53,9 @@ def vhost_echo(result: Result) -> str:
     rounds = 1 + max(sample["round"] for sample in result["samples"])
     disturbed = sum(sample["preempted"] > 50 for sample in result["samples"])
     text = f"{taken(result)}; {rounds} rounds, {result['pages']} pages. In {disturbed} of "
-    text += f"{len(result['samples'])} runs another program took the back end's processor more than 50 times a second.\n"
+    text += (
+        f"{len(result['samples'])} runs another program took the back end's processor more than 50 times a second.\n"
+    )
     head = ["bytes", "path", "M frames/s", "DPDK", "ratio", "cycles a frame", "DPDK", "ratio"]
     rows = [
         [size, path, spread(found, "vfiodpa pps", 2, 1e6), spread(found, "dpdk pps", 2, 1e6)]
@@ -81,7 +83,9 @@ def instructions(result: Result) -> str:
 
 def floor(result: Result) -> str:
     """The same for cycles, with the floors."""
-    found = {key: Spread(**value).text(1) for key, value in result.items() if isinstance(value, dict) and "low" in value}
+    found = {
+        key: Spread(**value).text(1) for key, value in result.items() if isinstance(value, dict) and "low" in value
+    }
     return f"{taken(result)}.\n\n{by_size(found)}"
 
 
@@ -123,7 +127,9 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
 def put(page: str, name: str, text: str) -> str:
     """The page with that text between the marks of that name. Raises ValueError when it has none."""
     begin, end = f"<!-- {name}: python -m benchmarks.publish -->\n", f"<!-- /{name} -->\n"
-    found = re.subn(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.DOTALL)
+    found = re.subn(
+        f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.DOTALL
+    )
     if found[1] != 1:
         raise ValueError(f"{found[1]} places for {name} in {PAGE.name}")
     return found[0]
