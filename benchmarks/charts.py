@@ -87,5 +87,5 @@ class Chart:
             for place, number in enumerate(numbers):
                 x, y = self._x(place - 0.4 + index * width), self._y(number)
                 height = self._y(0) - y
-                size = f'width="{pixels:.1f}" height="{height:.1f}"'
-                yield f'<rect class="fill s{index}" x="{x:.1f}" y="{y:.1f}" {size}/>'
+                place_and_size = f'x="{x:.1f}" y="{y:.1f}" width="{pixels:.1f}" height="{height:.1f}"'
+                yield f'<rect class="fill s{index}" {place_and_size}/>'

@@ -20,6 +20,11 @@ from .report import RESULTS, ROOT, Spread
 PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "plots"
 Result = dict[str, Any]
+# Digits and unit of a column of vhost-echo.
+SCALES = {
+    (kind, what): form for kind in ("vfiodpa", "dpdk") for what, form in (("pps", (2, 1e6)), ("cycles", (0, 1.0)))
+}
+DEFAULT = (2, 1.0)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -31,7 +36,7 @@ def taken(result: Result) -> str:
     """When, where, and how disturbed."""
     machine = result["machine"]
     where = f"{machine['cpus']} processors ({machine['cpu']}{', virtual' if machine['virtual'] else ''})"
-    return f"{result['when'][:10]}, {where}, Linux {machine['kernel'].split('-')[0]}, load {machine['load_before']}"
+    return f"Commit {result['commit']}, {result['when'][:10]}, {where}, Linux {machine['kernel'].split('-')[0]}, load {machine['load_before']}"
 
 
 def plot(name: str, svg: str, about: str) -> str:
@@ -52,15 +57,14 @@ def vhost_echo(result: Result) -> str:
     cases = {tuple(key.split(" B, ")): summary for key, summary in result["summary"].items()}
     rounds = 1 + max(sample["round"] for sample in result["samples"])
     disturbed = sum(sample["preempted"] > 50 for sample in result["samples"])
-    text = f"{taken(result)}; {rounds} rounds, {result['pages']} pages. In {disturbed} of "
-    text += (
-        f"{len(result['samples'])} runs another program took the back end's processor more than 50 times a second.\n"
+    text = (
+        f"{taken(result)}; {rounds} rounds, {result['pages']} pages. In {disturbed} of {len(result['samples'])} runs "
     )
+    text += "another program took the back end's processor more than 50 times a second.\n"
     head = ["bytes", "path", "M frames/s", "DPDK", "ratio", "cycles a frame", "DPDK", "ratio"]
+    columns = [(kind, what) for what in ("pps", "cycles") for kind in ("vfiodpa", "dpdk", "ratio")]
     rows = [
-        [size, path, spread(found, "vfiodpa pps", 2, 1e6), spread(found, "dpdk pps", 2, 1e6)]
-        + [spread(found, "ratio pps", 2), spread(found, "vfiodpa cycles", 0), spread(found, "dpdk cycles", 0)]
-        + [spread(found, "ratio cycles", 2)]
+        [size, path, *(spread(found, f"{kind} {what}", *SCALES.get((kind, what), DEFAULT)) for kind, what in columns)]
         for (size, path), found in cases.items()
     ]
     text += "\n" + table(head, rows)
@@ -78,7 +82,9 @@ def vhost_echo(result: Result) -> str:
 
 def instructions(result: Result) -> str:
     """A row for each layout, a column for each size."""
-    return by_size({key: f"{value:.0f}" for key, value in result.items() if isinstance(value, float)})
+    return f"Commit {result['commit']}.\n\n" + by_size(
+        {key: f"{value:.0f}" for key, value in result.items() if isinstance(value, float)}
+    )
 
 
 def floor(result: Result) -> str:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def example() -> Run:
     """What ``vfiodpa validate`` finds on the software NIC."""
     checks = of_profile(all_checks().values(), NIC_TODAY)
-    with open_target(DEVICE) as target, Runner(target.function, target.wire) as runner:
+    with open_target(DEVICE) as target, Runner(target.function, target.wire, hooks=target.hooks) as runner:
         runner.calibrate()
         run = runner.run(checks, NIC_TODAY)
     checked, reasons = {check.clause.id for check in checks}, unchecked()

@@ -28,7 +28,7 @@ def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
         device = "soft"
     with (
         open_target(device, Access(iommu=request.config.getoption("--iommu"))) as target,
-        Runner(target.function, target.wire) as opened,
+        Runner(target.function, target.wire, hooks=target.hooks) as opened,
     ):
         opened.calibrate()
         yield opened

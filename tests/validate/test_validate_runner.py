@@ -95,9 +95,15 @@ def test_a_fault_of_the_check_is_not_blamed_on_the_device(runner: Runner) -> Non
         verdict_of(runner, TypeError())
 
 
+def test_a_check_that_stumbles_fails_nothing_silently(runner: Runner, caplog: pytest.LogCaptureFixture) -> None:
+    verdict, reason = verdict_of(runner, ZeroDivisionError("by what the device said"))
+    assert (verdict, "ZeroDivisionError" in reason) == (Verdict.FAIL, True)
+    assert "the check stumbled" in caplog.text
+
+
 def test_a_feature_that_is_not_offered_skips(runner: Runner) -> None:
-    outcome = runner.run_one(make_check(nothing, features=Feature.NET_IPSEC))
-    assert (outcome.verdict, outcome.reason) == (Verdict.SKIP, "the device does not offer NET_IPSEC")
+    outcome = runner.run_one(make_check(nothing, features=Feature.NET_STANDBY))
+    assert (outcome.verdict, outcome.reason) == (Verdict.SKIP, "the device does not offer NET_STANDBY")
 
 
 def test_without_a_wire_peer_a_check_that_wants_one_is_skipped() -> None:

@@ -60,6 +60,7 @@ _RINGS = {
     "USD-3": "a permission: no device can break it (USD-2 notes what it does)",
     "ANS-2": "a permission: no device can break it (ANS-1 notes what it does)",
     "PKV-3": "a permission, and a driver that looks at slots in their order cannot tell",
+    "U-6": "wants NOTIF_CONFIG_DATA, which the software NIC does not have",
     "X-13": "a permission: no device can break it (ANS-5 notes what it does)",
 }
 
@@ -89,6 +90,8 @@ _NETWORK = {
     **{f"N-FF-{number}": _NO_FLOW_FILTER for number in range(1, 22)},
     **{f"N-IPS-{number}": _NO_IPSEC for number in range(1, 11)},
     # Rules in running text
+    "X-6": _NO_IPSEC,
+    "X-7": _NO_FIELD,
     "X-11": "a permission: no device can break it",
 }
 
