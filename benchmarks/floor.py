@@ -3,7 +3,7 @@
 All of it on one CPU and in its caches, without a guest: what our code costs, not what the memory between two CPUs
 does. Bursts of 64 frames; cycles of the time stamp counter in polls that found frames. The kinds take turns.
 
-Usage: python -m benchmarks.floor [--rounds N] [--bursts N] [--sizes 64 1518]
+Usage: python -m benchmarks.floor [--rounds N] [--bursts N] [--sizes 64 256 1518]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .report import Spread, built, machine, write_results
 
-KINDS = ("split", "packed", "ring", "memcpy")
+KINDS = ("split", "split_inorder", "packed", "packed_inorder", "ring", "memcpy")
 BURST = 64
 
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.floor", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--bursts", type=int, default=5000, help="in a round (default 5000)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 1518])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1518])
     options = parser.parse_args(argv)
     print(machine())
     program = built("bench_echo")
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
                 rounds[kind].append(cycles(program, kind, size, options.bursts))
         for kind, numbers in rounds.items():
             spread = results[f"{kind} {size}"] = Spread.of(numbers)
-            print(f"{size:5} B {kind:7} {spread.text(1)} cycles a frame")
+            print(f"{size:5} B {kind:14} {spread.text(1)} cycles a frame")
     print(f"written to {write_results('floor', {name: asdict(spread) for name, spread in results.items()})}")
     return 0
 

@@ -3,7 +3,7 @@
 The worker's thread is counted through bursts of 32 and through as many bursts of 64 frames; the difference is what 32
 frames more cost, without what a burst or a wake-up costs.
 
-Usage: python -m benchmarks.instructions [--bursts N] [--sizes 64 1518]
+Usage: python -m benchmarks.instructions [--bursts N] [--sizes 64 256 1518]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .report import SKIPPED, built, write_results
 
 WORKER = 2  # the second thread
 BURSTS = (32, 64)
+KINDS = ("split", "split_inorder", "packed", "packed_inorder")
 
 
 def counted(program: Path, kind: str, size: int, burst: int, bursts: int) -> int:
@@ -46,17 +47,17 @@ def main(argv: Sequence[str]) -> int:
     """Exit status: 0, or 77 without valgrind."""
     parser = argparse.ArgumentParser(prog="benchmarks.instructions", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bursts", type=int, default=1000)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 1518])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1518])
     options = parser.parse_args(argv)
     if shutil.which("valgrind") is None:
         print("valgrind is not installed: apt-get install valgrind", file=sys.stderr)
         return SKIPPED
     program = built("bench_echo")
     results = {}
-    for kind in ("split", "packed"):
+    for kind in KINDS:
         for size in options.sizes:
             results[f"{kind} {size}"] = number = per_frame(program, kind, size, options.bursts)
-            print(f"{size:5} B {kind:7} {number:.1f} instructions a frame")
+            print(f"{size:5} B {kind:14} {number:.1f} instructions a frame")
     print(f"written to {write_results('instructions', results)}")
     return 0
 

@@ -49,6 +49,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """Of the tree that is measured; with ``-dirty`` when it is not quite that."""
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 def built(program: str) -> Path:
     """A program of csrc/bench/, built. The build directory is the editable install's: ``make`` makes it."""
     meson = Path(sys.executable).with_name("meson")
@@ -66,5 +73,8 @@ def write_results(name: str, body: dict[str, Any]) -> Path:
     now = datetime.datetime.now(datetime.UTC)
     head = {"schema": f"vfiodpa.bench.{name}/1", "when": now.isoformat(timespec="seconds")}
     path = RESULTS / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps({**head, "vfiodpa": version("vfiodpa"), "machine": machine(), **body}, indent=2) + "\n")
+    path.write_text(
+        json.dumps({**head, "vfiodpa": version("vfiodpa"), "commit": commit(), "machine": machine(), **body}, indent=2)
+        + "\n"
+    )
     return path

@@ -33,7 +33,7 @@ from hwtests.peers.backend import start_backend
 from hwtests.peers.program import ProgramError
 from hwtests.peers.testpmd import MEMORY_MB, Memory, two_cpus, virtio_user
 
-from .report import RESULTS, Spread, machine
+from .report import RESULTS, Spread, commit, machine
 
 KINDS = ("vfiodpa", "dpdk")
 SIZES = [64, 256, 1518]
@@ -177,6 +177,7 @@ def write_results(samples: Sequence[Sample], cases: Sequence[Case], about: dict[
         "schema": "vfiodpa.bench/2",
         "when": now.isoformat(timespec="seconds"),
         "vfiodpa": version("vfiodpa"),
+        "commit": commit(),
         **about,
         "samples": [asdict(sample) for sample in samples],
         "summary": {

@@ -127,8 +127,8 @@ static inline struct vdp_window vdp_ring_window(const struct vdp_ring *q, uint32
 }
 
 /*
- * Where a buffer lies of which need bytes, at most span, are going to be touched; false: not in one region. One
- * comparison for nearly all, since few lie at the end of their region.
+ * Where a buffer lies of which need bytes, at most span, are going to be touched; false: not in one region.
+ * One comparison for nearly all, since few lie at the end of their region.
  */
 static inline bool vdp_ring_reach(struct vdp_ring *q, struct vdp_window *window, uint32_t span,
     const struct vdp_buffer *buffer, uint8_t **host)

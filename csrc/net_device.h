@@ -69,7 +69,8 @@ struct vdp_net {
 	 * The frames at the front of a transmit queue that are one plain descriptor each; not yet used. to:
 	 * where they are going to be delivered, or NULL; its ring is fetched meanwhile.
 	 */
-	uint32_t (*peek)(struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST]);
+	uint32_t (*peek)(
+	    struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST]);
 	/* Give the chains of n peeked frames back. */
 	void (*done)(struct vdp_queue *tx, const struct vdp_frame *frames, uint32_t n);
 	/*

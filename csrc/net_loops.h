@@ -20,8 +20,7 @@ static inline bool net_header_in(
 }
 
 /* Frames at the front that are one descriptor each, inside one region. Anything else goes by chain. */
-static uint32_t net_peek(
-    struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST])
+static uint32_t net_peek(struct vdp_queue *tx, const struct vdp_queue *to, struct vdp_frame frames[VDP_BURST])
 {
 	struct vdp_ring *q = &tx->ring;
 	const uint32_t header = NET_HDR(q), longest = q->longest - header;
@@ -31,8 +30,7 @@ static uint32_t net_peek(
 
 	if (to && n > 0)
 		RING(expect)(&to->ring, n);
-	for (i = 0; i < n; i++)
-		RING(prefetch)(&run, i);
+	RING(prefetch)(q, n);
 	for (i = 0; i < n; i++) {
 		struct vdp_buffer buffer;
 		uint8_t *data;
@@ -161,10 +159,11 @@ static inline void net_header_out(
 }
 
 /*
- * Plain buffers that are long enough, for as many of the frames as find one up to the end of the ring. Their used
- * entries are written, though the driver does not see them yet. Returns how many.
+ * Plain buffers that are long enough, for as many of the frames as find one up to the end of the ring. Their
+ * used entries are written, though the driver does not see them yet. Returns how many.
  */
-static uint32_t net_take_plain(struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n, struct vdp_piece *to)
+static uint32_t net_take_plain(
+    struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n, struct vdp_piece *to)
 {
 	struct vdp_ring *q = &rx->ring;
 	const uint32_t header = NET_HDR(q);
@@ -173,9 +172,8 @@ static uint32_t net_take_plain(struct vdp_queue *rx, const struct vdp_frame *fra
 	uint32_t i;
 
 	n = RING(ready)(q, (uint16_t)n);
+	RING(prefetch)(q, n);
 	run = RING(run)(q);
-	for (i = 0; i < n; i++)
-		RING(prefetch)(&run, i);
 	for (i = 0; i < n; i++) {
 		uint32_t need = frames[i].length + header;
 		struct vdp_buffer buffer;

@@ -171,7 +171,8 @@ int vdp_nic_set_kick(struct vdp_nic *nic, uint32_t queue, int fd);
 void vdp_nic_set_call(struct vdp_nic *nic, uint32_t queue, int fd);
 void vdp_nic_set_config_call(struct vdp_nic *nic, int fd);
 
-/* Any thread. Was a call wanted of a queue without call fd since this was asked last? (What an ISR register shows.) */
+/* Any thread. Was a call wanted of a queue without call fd since this was asked last? (What an ISR register
+ * shows.) */
 bool vdp_nic_take_unheard(struct vdp_nic *nic);
 
 int vdp_nic_kick(struct vdp_nic *nic, uint32_t queue);        /* the doorbell, any thread */

@@ -17,9 +17,9 @@ static inline uint32_t nic_poll(struct vdp_nic *nic)
 #define NIC_REST_MAX 4096u /* ticks */
 
 /*
- * After a short burst the driver is probably about to offer more: to take each frame by itself costs both sides
- * more than to take them together, since each look moves the ring's lines to our processor and back. So wait for
- * twice the time that the burst took, unless somebody else is waiting for us.
+ * After a short burst the driver is probably about to offer more: to take each frame by itself costs both
+ * sides more than to take them together, since each look moves the ring's lines to our processor and back. So
+ * wait for twice the time that the burst took, unless somebody else is waiting for us.
  */
 static inline void nic_gather(const struct vdp_nic *nic, uint32_t moved, uint64_t end, uint64_t took)
 {

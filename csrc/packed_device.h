@@ -85,19 +85,19 @@ static inline struct vdp_packed_run vdp_packed_run(const struct vdp_ring *q)
 	};
 }
 
-static inline void vdp_packed_prefetch(const struct vdp_packed_run *run, uint32_t i)
-{
-	(void)run; /* they lie side by side: the processor sees to that */
-	(void)i;
-}
-
-/* Descriptors are wanted soon: have them come. */
+/* n descriptors are wanted soon: have them come. */
 static inline void vdp_packed_expect(const struct vdp_ring *q, uint32_t n)
 {
 	const struct vdp_packed_desc *desc = q->packed.desc + vdp_packed_at(q->next);
 
 	for (uint32_t i = 0; i < n; i += VDP_CACHE_LINE / sizeof(*desc))
 		vdp_prefetch(desc + i);
+}
+
+static inline void vdp_packed_prefetch(const struct vdp_ring *q, uint32_t n)
+{
+	(void)q; /* they lie side by side: the processor sees to that */
+	(void)n;
 }
 
 /* Is the descriptor available, and a chain that needs no more? */

@@ -88,21 +88,21 @@ static inline struct vdp_split_run vdp_split_run(const struct vdp_ring *q)
 	};
 }
 
-static inline void vdp_split_prefetch(const struct vdp_split_run *run, uint32_t i)
-{
-	uint16_t head = __atomic_load_n(run->heads + i, __ATOMIC_RELAXED);
-
-	vdp_prefetch(run->desc + (head & (run->size - 1u)));
-}
-
-/* Entries are wanted soon: have them come, with what else the processor cannot foresee. */
+/* n entries are wanted soon: have them come, and what says how many there are. */
 static inline void vdp_split_expect(const struct vdp_ring *q, uint32_t n)
 {
-	const uint16_t *heads = q->split.avail->ring + (q->next & q->mask);
-
-	(void)n;
+	(void)n; /* the processor goes on where we begin */
 	vdp_prefetch(&q->split.avail->idx);
-	vdp_prefetch(heads);
+	vdp_prefetch(q->split.avail->ring + (q->next & q->mask));
+}
+
+/* And the descriptors that the first n entries name; n from vdp_split_ready. */
+static inline void vdp_split_prefetch(const struct vdp_ring *q, uint32_t n)
+{
+	const struct vdp_split_run run = vdp_split_run(q);
+
+	for (uint32_t i = 0; i < n; i++)
+		vdp_prefetch(run.desc + (__atomic_load_n(run.heads + i, __ATOMIC_RELAXED) & (run.size - 1u)));
 }
 
 /* The one descriptor of a chain that needs no more; its link is the head then. */

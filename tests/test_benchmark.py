@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from benchmarks import tap
 from benchmarks.report import SKIPPED, Spread
-from benchmarks.vhost_echo import Case, Sample, summary
+from benchmarks.vhost_echo import Case, Sample, summary, whole_rounds
 from hwtests.peers.backend import counters_of
 
 CASE = Case(64, "split_mrg")
@@ -49,3 +51,11 @@ def test_the_tap_benchmark_says_why_it_does_not_run(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert tap.main([]) == SKIPPED
     assert "skipped: a network namespace wants root" in capsys.readouterr().err
+
+
+def test_an_early_end_leaves_whole_rounds() -> None:
+    def stopped() -> Iterator[Sample]:
+        yield from (sample("dpdk", number, 1) for number in (0, 0, 1))
+        raise KeyboardInterrupt
+
+    assert [found.round for found in whole_rounds(stopped(), 2)] == [0, 0]

@@ -1,6 +1,7 @@
 /*
  * The echo path by itself, and its floors, all on one CPU and in its caches: cycles of bursts of 64 frames.
- * Usage: bench_echo split|packed|ring|memcpy FRAME_BYTES BURST BURSTS. Prints frames, polls and cycles.
+ * Usage: bench_echo split|packed[_inorder]|ring|memcpy FRAME_BYTES BURST BURSTS. Prints frames, polls and
+ * cycles.
  *
  * memcpy: the frames' bytes from buffer to buffer. ring: the least that a device does with two split rings,
  * without a check and without a copy.
@@ -50,7 +51,10 @@ static void burst_of_nic(struct rig *rig, uint32_t size, uint32_t burst)
 	vdp_nic_resume(rig->nic);
 	if (rig->packed) {
 		wait_packed(rig, RIG_RX, burst);
-		wait_packed(rig, RIG_TX, burst);
+		if (rig->in_order)
+			rig_packed_used(rig, RIG_TX, burst); /* tells of all of them */
+		else
+			wait_packed(rig, RIG_TX, burst);
 	} else {
 		rig_wait_used(rig, RIG_RX, rig->ring[RIG_RX].next);
 		rig_wait_used(rig, RIG_TX, rig->ring[RIG_TX].next);
@@ -121,8 +125,10 @@ int main(int argc, char **argv)
 	struct rig rig;
 
 	one_cpu();
-	if (!strcmp(what, "packed"))
+	if (!strncmp(what, "packed", 6))
 		conf.features |= RIG_F_PACKED;
+	if (strstr(what, "inorder"))
+		conf.features |= RIG_F_IN_ORDER;
 	rig_open(&rig, &conf);
 	stats = vdp_nic_worker_stats(rig.nic);
 	for (uint32_t i = 0; i < bursts; i++) {

@@ -71,6 +71,7 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	memset(rig, 0, sizeof(*rig));
 	rig->event_idx = conf->features & RIG_F_EVENT;
 	rig->packed = conf->features & RIG_F_PACKED;
+	rig->in_order = conf->features & RIG_F_IN_ORDER;
 	rig->memfd = memfd_create("rig", MFD_CLOEXEC);
 	CHECK(rig->memfd >= 0);
 	CHECK_EQ(ftruncate(rig->memfd, RIG_BYTES), 0);

@@ -43,7 +43,7 @@ struct rig {
 	struct vdp_dma *dma;
 	int memfd, config_call;
 	uint8_t *mem;
-	bool event_idx, packed;
+	bool event_idx, packed, in_order;
 	struct rig_ring ring[RIG_QUEUES];
 };
 

@@ -14,13 +14,15 @@ from vfiodpa.cli.show import describe
 from vfiodpa.spec.features import names
 from vfiodpa.vdpa.devices import DEFAULT, Access, open_nic
 
+FACTS = ("driver", "pci", "config", "queue_pairs", "queues", "iova_ranges")  # nothing that is in our words
+
 
 def bring_up(device: str, access: Access = DEFAULT) -> dict[str, Any]:
     """Open it, look at it, start its queues, close it."""
     with open_nic(device, access=access) as nic:
-        facts = describe(nic)
-        for where_it_was in ("device", "iommu"):
-            del facts[where_it_was]
+        shown = describe(nic)
+        facts = {name: shown[name] for name in FACTS}
+        facts["features"] = shown["features"]["device"]
         with nic.guest() as guest:
             guest.start(size=min(256, nic.queues[0].size_max))
             facts["negotiated"] = names(nic.device.negotiated)

@@ -91,6 +91,8 @@ def test_an_error_of_the_device_is_its_failure(runner: Runner) -> None:
 def test_a_fault_of_the_check_is_not_blamed_on_the_device(runner: Runner) -> None:
     with pytest.raises(DriverBreach):
         verdict_of(runner, DriverBreach("a write to a register that is read-only"))
+    with pytest.raises(TypeError):
+        verdict_of(runner, TypeError())
 
 
 def test_a_check_that_stumbles_fails_nothing_silently(runner: Runner, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from ..validate.traffic import Receiver, own_mac
 
 ROOM = 256  # bytes of a small buffer
 SIZES = (60, 200, ROOM - NetHdr.size, ROOM, 600, 1000, 1514)
-ROUNDS = 20
+ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Laid:
 class SmallBuffers:
     """A receive queue full of small buffers, whose used entries are looked at one by one."""
 
-    def __init__(self, bench: Bench, extra: int, count: int = 200) -> None:
+    def __init__(self, bench: Bench, extra: int, count: int = 128) -> None:
         bench.start(extra)
         self.bench = bench
         self.ring: Ring = bench.ring(RX)
@@ -137,7 +137,7 @@ def merged_buffers_are_full(bench: Bench) -> None:
         bench.must(full, f"a frame of {size} bytes used {laid.lengths} of buffers of {ROOM}")
 
 
-@check("N-RX-4")
+@check("N-RX-4", deadline=20.0)
 def merged_buffers_come_together(bench: Bench) -> None:
     """With MRG_RXBUF, a driver that sees the first buffer of a frame sees all of them."""
     small = SmallBuffers(bench, int(Feature.NET_MRG_RXBUF))

@@ -68,15 +68,9 @@ def _farther_with_mq(nic: VirtioNet, value: int) -> int:
     return value + 0x1000 if nic.state.driver_features & Feature.NET_MQ else value
 
 
-def _short_of_the_last(size: int) -> Callable[[bytearray], None]:
-    """A structure that ends amid the doorbell of the last queue; ``size``: of a doorbell."""
-
-    def change(config: bytearray) -> None:
-        at = find(config, CfgType.NOTIFY)
-        whole = VirtioPciCap.unpack(bytes(config[at : at + VirtioPciCap.size])).length
-        put(config, at, "length", whole - 4 + size // 2)
-
-    return change
+def _short_of_control(size: int) -> Callable[[bytearray], None]:
+    """A structure that ends amid the doorbell of the control queue; ``size``: of a doorbell."""
+    return edit(CfgType.NOTIFY, "length", 4 * 4 + size // 2)
 
 
 def _many_vectors(config: bytearray) -> None:
@@ -160,15 +154,21 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "P-NTF-5",
-        "the structure ends amid the last doorbell",
+        "the structure ends amid the control queue's doorbell",
         also=("P-NTF-4",),
-        options=NO_DATA,
-        config=_short_of_the_last(2),
+        options=f"queues=2,{NO_DATA}",
+        config=_short_of_control(2),
     ),
     Mutant("P-NTF-6", "doorbells 2 bytes apart, with NOTIFICATION_DATA", **_multiplier(2)),
     Mutant("P-NTF-7", "doorbells at an odd word", config=edit(CfgType.NOTIFY, "offset", 0x3002), patch=_at_an_odd_word),
     Mutant("P-NTF-8", "doorbells lie farther away with MQ", reads={"CommonCfg.queue_notify_off": _farther_with_mq}),
-    Mutant("P-NTF-9", "the structure ends amid the last doorbell", also=("P-NTF-8",), config=_short_of_the_last(4)),
+    Mutant(
+        "P-NTF-9",
+        "the structure ends amid the control queue's doorbell",
+        also=("P-NTF-8",),
+        options="queues=2",
+        config=_short_of_control(4),
+    ),
     Mutant("P-ISR-1", "no ISR capability", config=edit(CfgType.ISR, "cfg_type", UNUSED)),
     Mutant("P-DEV-1", "device configuration at an odd word", config=edit(CfgType.DEVICE, "offset", 0x2002)),
     Mutant("P-SHM-1", "shared memory behind its BAR's end", config=_added(_shared(0, 0x10_0000))),
