@@ -66,6 +66,11 @@ def test_features_of_a_row_have_names() -> None:
     assert [row.id for row in CLAUSES.values() if any(not bit.name for bit in Feature(row.features))] == []
 
 
+def test_titles_tell_checks_apart() -> None:
+    titles = [check.title for check in all_checks().values()]
+    assert sorted({title for title in titles if titles.count(title) > 1}) == []
+
+
 @pytest.mark.parametrize("clause", all_checks())
 def test_a_check_has_a_title_of_one_sentence(clause: str) -> None:
     title = all_checks()[clause].title

@@ -53,7 +53,7 @@ def readable_buffers_are_not_written(bench: Bench) -> None:
 
 @check("PDT-1")
 def readable_packed_buffers_are_not_written(bench: Bench) -> None:
-    """The same with packed rings."""
+    """What a frame is sent from in a packed ring stays as it is, also where the device must not write."""
     bench.start(Feature.RING_PACKED)
     _leaves_readable(bench)
 
@@ -79,7 +79,7 @@ def writable_buffers_are_not_read(bench: Bench) -> None:
 
 @check("PDT-2", wire=True)
 def writable_packed_buffers_are_not_read(bench: Bench) -> None:
-    """The same with packed rings."""
+    """With packed rings, frames are received into memory that the device is not allowed to read."""
     bench.start(Feature.RING_PACKED)
     _leaves_writable(bench)
 
