@@ -30,7 +30,9 @@ def counted(program: Path, kind: str, size: int, burst: int, bursts: int) -> int
         out = Path(name) / "out"
         tool = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"]
         words = [*tool, str(program), kind, str(size), str(burst), str(bursts)]
-        subprocess.run(words, capture_output=True, check=True, timeout=600)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+        if done.returncode:
+            raise OSError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-500:]}")
         found = re.search(r"^(?:totals|summary): (\d+)", out.with_name(f"out-{WORKER:02}").read_text(), re.MULTILINE)
     if not found:
         raise ValueError(f"callgrind counted nothing: {words}")

@@ -36,7 +36,8 @@ def taken(result: Result) -> str:
     """When, where, and how disturbed."""
     machine = result["machine"]
     where = f"{machine['cpus']} processors ({machine['cpu']}{', virtual' if machine['virtual'] else ''})"
-    return f"Commit {result['commit']}, {result['when'][:10]}, {where}, Linux {machine['kernel'].split('-')[0]}, load {machine['load_before']}"
+    begin = f"Commit {result['commit']}, {result['when'][:10]}"
+    return f"{begin}, {where}, Linux {machine['kernel'].split('-')[0]}, load {machine['load_before']}"
 
 
 def plot(name: str, svg: str, about: str) -> str:

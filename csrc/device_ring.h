@@ -135,9 +135,10 @@ static inline bool vdp_ring_reach(struct vdp_ring *q, struct vdp_window *window,
 {
 	uint64_t offset = buffer->addr - window->iova;
 
-	*host = window->host + offset;
-	if (VDP_LIKELY(offset < window->reach))
+	if (VDP_LIKELY(offset < window->reach)) {
+		*host = window->host + offset;
 		return true;
+	}
 	*host = vdp_dma_reach(q->dma, &q->cache, buffer->addr, buffer->length, q->perm);
 	*window = vdp_ring_window(q, span);
 	return *host;
