@@ -22,6 +22,7 @@ from ..spec.virtio_net import (
     RxCommand,
     VqPairs,
 )
+from ..spec.virtio_pci import DeviceStatus
 from ..validate.bench import Bench
 from ..validate.check import check
 from ..validate.control import Control
@@ -34,7 +35,7 @@ NEW_MAC = b"\x02\x00\x00\xc0\xff\xee"
 KEY = bytes(range(40))
 
 
-@check("U-7")
+@check("U-7", rude=True)
 def commands_of_any_shape(bench: Bench) -> None:
     """Unknown commands are refused; a command's shape does not matter; many at once are all answered."""
     control = Control.start(bench, Feature.NET_CTRL_RX | Feature.NET_CTRL_MAC_ADDR)
@@ -45,13 +46,28 @@ def commands_of_any_shape(bench: Bench) -> None:
     for pieces in ([legal], [legal[:1], legal[1:2], legal[2:]], [legal[at : at + 1] for at in range(len(legal))]):
         answer = control.ask_raw(pieces, [1])
         bench.must(answer.ok, f"a command in pieces of {[len(piece) for piece in pieces]} bytes: {answer}")
-    for readable, what in (([legal[:1]], "of one byte"), ([legal[:-1]], "that is cut short")):
-        answer = control.ask_raw(readable, [1])
-        bench.must(answer.ack == Ack.ERR, f"a command {what}: {answer}")
+    answer = control.ask_raw([legal[:-1]], [1])
+    bench.must(answer.ack == Ack.ERR, f"a command that is cut short: {answer}")
     bench.note(f"a command with 4 bytes too many: {control.ask_raw([legal + bytes(4)], [1])}")
     answer = control.ask_raw([legal], [4])
     bench.must(answer.ok and answer.length == 1, f"with room for more than an ack: {answer}, {answer.length} bytes")
     _batch(bench, control, legal)
+    _headless(bench, control, legal)
+
+
+def _headless(bench: Bench, control: Control, legal: bytes) -> None:
+    """A command that is not even a class and a number: refused, or the device says that it was broken."""
+    pending = control.offer([legal[:1]], [1])
+    control.ring.publish()
+    bench.device.bell(control.index)
+
+    def broken() -> bool:
+        return bool(bench.device.status & DeviceStatus.NEEDS_RESET)
+
+    used = bench.wait(lambda: control.ring.used() or broken(), "the answer to a command of one byte")
+    ack = bench.memory.read(pending.gpa, 1)[0]
+    bench.must(used and (broken() or ack == Ack.ERR), f"a command of one byte: ack {ack:#x}, NEEDS_RESET {broken()}")
+    bench.note(f"a command of one byte: {'NEEDS_RESET' if broken() else 'refused'}")
 
 
 def _harmless(bench: Bench) -> bytes:
