@@ -17,7 +17,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/meson test -C build --print-errorlogs
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
