@@ -37,7 +37,7 @@ RX, TX = 0, 1
 HEADER = 12  # bytes of struct virtio_net_hdr
 SIZE = 256  # entries; QEMU before 9.0 writes used entries that straddle pages wrongly behind an IOMMU
 ANSWER_S = 2.0
-MIN_SILENCE_S = 0.01
+MIN_SILENCE_S = 0.02
 REGION = 8 << 20
 BASE = Gpa(0x1000_0000)
 CONTROL = Feature.NET_CTRL_VQ
@@ -156,7 +156,7 @@ class Bench:
 
     @property
     def silence(self) -> float:
-        """Seconds that count as never: a thousand times what an answer takes, at least 10 ms."""
+        """Seconds that count as never: a thousand times what an answer takes, at least 20 ms."""
         return min(max(1000 * self.latency, MIN_SILENCE_S), 0.2)
 
     def still(self, seen: Callable[[], object], what: str, before: object = None) -> None:
