@@ -17,7 +17,7 @@ from vfiodpa.guest.traffic import Plan, Traffic
 
 pytestmark = pytest.mark.timeout(180)
 
-ROUNDS = 5
+ROUNDS = 3
 LAYOUTS = [RingPath(mergeable=True), RingPath(mergeable=True, packed=True)]
 MakeLab = Callable[..., Lab]
 
