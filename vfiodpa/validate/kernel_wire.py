@@ -24,6 +24,7 @@ from .wire import Heard, Wire
 _SOL_PACKET, _ETH_P_ALL = 263, 3
 _ADD_MEMBERSHIP, _VNET_HDR, _IGNORE_OUTGOING = 1, 15, 23
 _PROMISCUOUS = 1
+_RCVBUFFORCE = 33  # SO_RCVBUFFORCE
 _GET_FLAGS, _SET_FLAGS, _GET_MTU = 0x8913, 0x8914, 0x8921
 _IFREQ = struct.Struct("16sh22x")
 _IFREQ_INT = struct.Struct("16si20x")
@@ -42,6 +43,14 @@ def interface_of(name: str, sysfs: Path = Path("/sys")) -> str:
     if not found:
         raise NoDevice(f"the kernel has no network interface on {name}", remedy="give it back to its own driver")
     return found[0].name
+
+
+def _make_room(made: socket.socket) -> None:
+    """As much as is wanted, or as the machine allows to those without CAP_NET_ADMIN."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _ROOM)
+    except PermissionError:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
 
 
 def _index_of(interface: str) -> int:
@@ -81,7 +90,7 @@ class KernelWire(Wire):
         try:
             made.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
             made.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+            _make_room(made)
             made.bind((self.interface, _ETH_P_ALL))
             made.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("iHH8x", index, _PROMISCUOUS, 0))
         except BaseException:

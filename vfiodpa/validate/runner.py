@@ -202,6 +202,8 @@ class Runner:
         begin = time.monotonic()
         try:
             self._mark(check.clause.id)
+            if self.wire is not None:
+                self.wire.drain()  # frames of earlier checks; where they pile up, those of this one are lost
             bench = self._bench(begin + check.deadline)
         except Unsupported as error:
             return self._outcome(check, Verdict.SKIP, str(error))
