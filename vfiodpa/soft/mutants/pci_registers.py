@@ -242,6 +242,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "P-COM-16",
         "the administration queue is queue 0",
+        also=("P-COM-14",),  # its true one lies where none is told of
         features=lambda offered: offered | ADMIN,
         reads={
             "CommonCfg.admin_queue_num": lambda _nic, _value: 1,
