@@ -52,5 +52,4 @@ def of_software(function: SoftFunction) -> Hooks:
 
 def of_wire(wire: Wire | None) -> Hooks:
     """What the other end of the wire can do."""
-    can = wire is not None and type(wire).set_link is not Wire.set_link
-    return Hooks(link=wire.set_link) if wire and can else NO_HOOKS
+    return Hooks(link=wire.set_link) if wire else NO_HOOKS
