@@ -7,6 +7,8 @@
 #include "net_device.h"
 
 #define NET_HDR(ring) (NET_HEADERS ? (ring)->header : VDP_NET_HDR)
+#define NET_AHEAD     8u
+#define NET_LONG      256u
 
 /* Of a frame that a driver sent; false: it makes no sense. */
 static inline bool net_header_in(
@@ -159,54 +161,65 @@ static inline void net_header_out(
 }
 
 /*
- * Plain buffers that are long enough, for as many of the frames as find one up to the end of the ring. Their
- * used entries are written, though the driver does not see them yet. Returns how many.
+ * A plain buffer that is long enough. Its used entry is written, though the driver does not see it yet.
+ * False: the next buffer is not such a one.
  */
-static uint32_t net_take_plain(
-    struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n, struct vdp_piece *to)
+static inline bool net_take(struct vdp_ring *q, const struct RING(run) * run, struct vdp_window *window,
+    uint32_t i, uint32_t need, struct vdp_piece *to)
+{
+	struct vdp_buffer buffer;
+
+	if (!RING(plain)(run, i, &buffer) || VDP_UNLIKELY(buffer.length < need))
+		return false;
+	if (!vdp_ring_reach(q, window, VDP_CHAIN_MAX, &buffer, &to->addr))
+		return false;
+	vdp_prefetch(to->addr);
+	vdp_prefetch_write(to->addr + NET_HDR(q));
+	to->iova = buffer.addr;
+	RING(set)(q, run, i, buffer.link, need);
+	return true;
+}
+
+/*
+ * How many buffers to take before the first copy. Short copies are done before a line comes from another
+ * processor: all of them. While a long one waits for memory, the processor takes the next buffer.
+ */
+static inline uint32_t net_ahead(const struct vdp_frame *frames)
+{
+	return frames[0].length > NET_LONG ? NET_AHEAD : VDP_BURST;
+}
+
+/* To plain buffers, as many of the frames as find one up to the end of the ring. Returns how many. */
+static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n)
 {
 	struct vdp_ring *q = &rx->ring;
-	const uint32_t header = NET_HDR(q);
+	const uint32_t header = NET_HDR(q), ahead = net_ahead(frames);
 	struct vdp_window window = vdp_ring_window(q, VDP_CHAIN_MAX);
+	struct vdp_piece to[VDP_BURST];
 	struct RING(run) run;
-	uint32_t i;
+	uint32_t taken = 0;
+	uint64_t bytes = 0;
 
 	n = RING(ready)(q, (uint16_t)n);
 	RING(prefetch)(q, n);
 	run = RING(run)(q);
-	for (i = 0; i < n; i++) {
-		uint32_t need = frames[i].length + header;
-		struct vdp_buffer buffer;
-		uint8_t *at;
-
-		if (!RING(plain)(&run, i, &buffer) || VDP_UNLIKELY(buffer.length < need))
-			break;
-		if (!vdp_ring_reach(q, &window, VDP_CHAIN_MAX, &buffer, &at))
-			break;
-		vdp_prefetch(at);
-		vdp_prefetch_write(at + header);
-		to[i].addr = at;
-		to[i].iova = buffer.addr;
-		RING(set)(q, &run, i, buffer.link, need);
-	}
-	return i;
-}
-
-static uint32_t net_deliver_plain(struct vdp_queue *rx, const struct vdp_frame *frames, uint32_t n)
-{
-	struct vdp_ring *q = &rx->ring;
-	struct vdp_piece to[VDP_BURST];
-	uint64_t bytes = 0;
-
-	n = net_take_plain(rx, frames, n, to);
+	while (taken < n && taken < ahead &&
+	       net_take(q, &run, &window, taken, frames[taken].length + header, to + taken))
+		taken++;
+	if (taken < ahead)
+		n = taken;
 	for (uint32_t i = 0; i < n; i++) {
+		if (taken < n && net_take(q, &run, &window, taken, frames[taken].length + header, to + taken))
+			taken++;
+		else
+			n = taken;
 		net_header_out(q, to[i].addr, &frames[i].header, 1);
-		vdp_copy(to[i].addr + NET_HDR(q), frames[i].data, frames[i].length);
+		vdp_copy(to[i].addr + header, frames[i].data, frames[i].length);
 		bytes += frames[i].length;
 	}
 	/* After the write and before the driver sees it: who copies a page clears its bit first. */
 	for (uint32_t i = 0; VDP_UNLIKELY(q->log) && i < n; i++)
-		vdp_ring_log(q, to[i].iova, frames[i].length + NET_HDR(q));
+		vdp_ring_log(q, to[i].iova, frames[i].length + header);
 	q->next = RING(after)(q, q->next, n);
 	vdp_count(&rx->stats.packets, n);
 	vdp_count(&rx->stats.bytes, bytes);
