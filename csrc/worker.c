@@ -190,18 +190,23 @@ static void worker_wait_timed(struct vdp_worker *worker)
 	ppoll(&set, 1, &wait, NULL); /* epoll itself counts in milliseconds */
 }
 
-static void worker_sleep(struct vdp_worker *worker)
+static void worker_sleep_timed(struct vdp_worker *worker)
 {
-	vdp_count(&worker->stats.sleeps, 1);
-	if (worker->timed_count == 0) {
-		worker_take_events(worker, -1);
-		return;
-	}
 	while (worker->polled_count == 0 && !__atomic_load_n(&worker->attention, __ATOMIC_RELAXED)) {
 		worker_wait_timed(worker);
 		worker_take_events(worker, 0);
 		worker_take_timed(worker);
 	}
+}
+
+static void worker_sleep(struct vdp_worker *worker)
+{
+	vdp_count(&worker->stats.sleeps, 1);
+	if (worker->timed_count == 0)
+		worker_take_events(worker, -1);
+	else
+		worker_sleep_timed(worker);
+	vdp_count(&worker->stats.wakes, 1);
 }
 
 /* Each polled NIC once. */
@@ -230,6 +235,8 @@ void *vdp_worker_main(void *arg)
 	struct vdp_worker *worker = arg;
 
 	if (sigsetjmp(*vdp_guard_arm(), 0)) {
+		/* It came out of a poll, or of a sleep with a look at doorbell pages. */
+		vdp_count(&worker->stats.wakes, worker->stats.sleeps - worker->stats.wakes);
 		vdp_nic_memory_gone(worker->current);
 		vdp_worker_rest(worker, worker->current);
 	}

@@ -13,6 +13,7 @@ struct vdp_worker_stats {
 	uint64_t packets;            /* moved; an echoed frame counts once */
 	uint64_t polls, empty_polls; /* of one NIC each */
 	uint64_t sleeps;             /* times that no NIC had anything to do */
+	uint64_t wakes;              /* ends of these: it sleeps now when there are fewer */
 	uint64_t busy_cycles;        /* TSC cycles of polls that found packets */
 };
 

@@ -217,6 +217,26 @@ void rig_wait_used(struct rig *rig, uint32_t queue, uint16_t idx)
 	CHECK_EQ(rig_used(rig, queue), idx);
 }
 
+static bool rig_is_asleep(const struct vdp_worker_stats *stats)
+{
+	/* In this order: the sleep that is seen first has not ended at the second look. */
+	uint64_t sleeps = __atomic_load_n(&stats->sleeps, __ATOMIC_ACQUIRE);
+
+	return sleeps > __atomic_load_n(&stats->wakes, __ATOMIC_ACQUIRE);
+}
+
+void rig_wait_asleep(const struct rig *rig)
+{
+	const struct vdp_worker_stats *stats = vdp_nic_worker_stats(rig->nic);
+
+	for (uint32_t i = 0; i < 50000 && !rig_is_asleep(stats); i++) {
+		struct timespec wait = {0, 100000};
+
+		nanosleep(&wait, NULL);
+	}
+	CHECK(rig_is_asleep(stats));
+}
+
 void rig_wait_error(struct rig *rig, struct vdp_nic_error *error)
 {
 	for (uint32_t i = 0; i < 5000; i++) {

@@ -83,6 +83,7 @@ bool rig_packed_is_used(struct rig *rig, uint32_t queue); /* the next one, now *
 void rig_buffer(struct rig *rig, uint32_t queue, uint16_t at, uint64_t offset, uint32_t length);
 uint16_t rig_used(struct rig *rig, uint32_t queue);                /* used idx */
 void rig_wait_used(struct rig *rig, uint32_t queue, uint16_t idx); /* at most 5 s */
+void rig_wait_asleep(const struct rig *rig);                       /* the worker; at most 5 s */
 void rig_wait_error(struct rig *rig, struct vdp_nic_error *error); /* at most 5 s */
 void rig_expect(struct rig *rig, uint32_t code, uint32_t queue);   /* that very error */
 uint64_t rig_take(int fd);                                         /* the count of an eventfd, now */

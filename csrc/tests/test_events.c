@@ -85,15 +85,6 @@ static void test_flags(void)
 	rig_close(&rig);
 }
 
-static void wait_asleep(struct rig *rig, uint64_t sleeps)
-{
-	const struct vdp_worker_stats *stats = vdp_nic_worker_stats(rig->nic);
-
-	for (int i = 0; i < 5000 && rig_stat(&stats->sleeps) <= sleeps; i++)
-		rig_sleep_ms(1);
-	CHECK(rig_stat(&stats->sleeps) > sleeps);
-}
-
 /* Asleep, the NIC wants to be kicked; polling it does not. */
 static void test_notify_flags(void)
 {
@@ -102,7 +93,7 @@ static void test_notify_flags(void)
 
 	rig_open(&rig, &conf);
 	vdp_nic_resume(rig.nic);
-	wait_asleep(&rig, 0);
+	rig_wait_asleep(&rig);
 	CHECK_EQ(__atomic_load_n(&rig.ring[RIG_TX].used->flags, __ATOMIC_RELAXED), 0);
 	rig_close(&rig);
 
@@ -121,14 +112,12 @@ static void test_notify_flags(void)
 static void test_avail_event(void)
 {
 	struct rig_conf conf = {.features = RIG_F_EVENT, .start = 65535};
-	uint64_t sleeps;
 	struct rig rig;
 
 	rig_open(&rig, &conf);
 	vdp_nic_resume(rig.nic);
 	for (uint16_t i = 0; i < 5; i++) {
-		sleeps = i;
-		wait_asleep(&rig, sleeps);
+		rig_wait_asleep(&rig);
 		CHECK_EQ(__atomic_load_n(avail_event(&rig, RIG_TX), __ATOMIC_RELAXED), (uint16_t)(65535 + i));
 		rig_buffer(&rig, RIG_TX, i, TX, 72);
 		rig_kick(&rig, RIG_TX);
@@ -153,7 +142,7 @@ static void test_kinds_of_kick(void)
 	CHECK_EQ(vdp_nic_doorbell_fd(rig.nic, RIG_TX), bell.fd);
 	CHECK_EQ(vdp_nic_kick(rig.nic, 2), -EINVAL);
 	for (uint16_t i = 0; i < 9; i++) {
-		wait_asleep(&rig, i);
+		rig_wait_asleep(&rig);
 		rig_buffer(&rig, RIG_TX, i, TX, 72);
 		if (i % 3 == 0)
 			rig_kick(&rig, RIG_TX);

@@ -7,8 +7,10 @@
 
 #include "rig.h"
 
-#define PAGE 0x1000ull
-#define SIZE 32u
+#define PAGE    0x1000ull
+#define SIZE    32u
+#define FRAMES  5000u /* three seconds' worth on a common machine */
+#define SECONDS 50    /* at most, however slow the machine */
 
 /* Between the mapped pages lie pages that nobody can touch: a stray access is a SIGSEGV. */
 struct area {
@@ -191,24 +193,29 @@ static void one_round(struct world *world, uint64_t seed)
 	world->served += rig_stat(&vdp_nic_queue_stats(world->nic, RIG_RX)->packets) - served;
 }
 
+/* The rounds were worth it: each kind of error came up, and frames went through. */
+static bool worth_it(const struct world *world)
+{
+	return world->codes == (((1u << VDP_NIC_MEMORY_GONE) - 1) | 1u << VDP_NIC_BAD_WRAP) &&
+	       world->served >= FRAMES;
+}
+
 int main(void)
 {
 	struct vdp_nic_conf conf = {.pairs = 1, .port = VDP_PORT_ECHO, .cpu = -1, .event_fd = -1};
 	static struct world world = {.random = 88172645463325252ull};
-	time_t end = time(NULL) + 3; /* between two and three seconds */
+	time_t end = time(NULL) + SECONDS;
 	uint64_t seed = 0;
 
 	world_map(&world);
 	CHECK_EQ(vdp_nic_init(&world.nic, &conf), 0);
 	vdp_nic_set_dma(world.nic, world.dma);
-	while (time(NULL) < end)
+	while (!worth_it(&world) && time(NULL) < end)
 		one_round(&world, seed++);
 	vdp_nic_fini(world.nic);
 	vdp_dma_fini(world.dma);
-	/* The rounds were worth it: each kind of error came up, and frames went through. */
 	fprintf(stderr, "%llu rounds, %llu frames received, errors 0x%x\n", (unsigned long long)seed,
 	    (unsigned long long)world.served, world.codes);
-	CHECK_EQ(world.codes, ((1u << VDP_NIC_MEMORY_GONE) - 1) | 1u << VDP_NIC_BAD_WRAP);
-	CHECK(world.served > seed / 10);
+	CHECK(worth_it(&world));
 	return 0;
 }

@@ -223,9 +223,7 @@ static void test_idle(uint32_t port)
 	rig_open(&rig, &conf);
 	vdp_nic_resume(rig.nic);
 	stats = vdp_nic_worker_stats(rig.nic);
-	for (int i = 0; i < 1000 && rig_stat(&stats->sleeps) == 0; i++)
-		rig_sleep_ms(1);
-	rig_sleep_ms(5);
+	rig_wait_asleep(&rig);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
 	polls = rig_stat(&stats->polls);
 	rig_sleep_ms(200);

@@ -80,15 +80,6 @@ static void test_flag_events(void)
 	rig_close(&rig);
 }
 
-static void wait_asleep(struct rig *rig, uint64_t sleeps)
-{
-	const struct vdp_worker_stats *stats = vdp_nic_worker_stats(rig->nic);
-
-	for (int i = 0; i < 5000 && rig_stat(&stats->sleeps) <= sleeps; i++)
-		rig_sleep_ms(1);
-	CHECK(rig_stat(&stats->sleeps) > sleeps);
-}
-
 static struct vdp_packed_event device_event(struct rig *rig, uint32_t queue)
 {
 	uint32_t word = __atomic_load_n((uint32_t *)rig->ring[queue].device, __ATOMIC_RELAXED);
@@ -104,10 +95,10 @@ static void test_device_events(uint64_t features)
 
 	rig_open(&rig, &conf);
 	vdp_nic_resume(rig.nic);
-	for (uint64_t i = 0; i < 8; i++) {
+	for (int i = 0; i < 8; i++) {
 		struct vdp_packed_event event;
 
-		wait_asleep(&rig, i);
+		rig_wait_asleep(&rig);
 		event = device_event(&rig, RIG_TX);
 		CHECK_EQ(event.flags, features ? VDP_PACKED_EVENT_DESC : VDP_PACKED_EVENT_ENABLE);
 		if (features)

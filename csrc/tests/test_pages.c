@@ -17,17 +17,6 @@ static uint64_t page_kicks(const struct rig *rig, uint32_t queue)
 	return rig_stat(&vdp_nic_queue_stats(rig->nic, queue)->page_kicks);
 }
 
-static void wait_asleep(const struct rig *rig)
-{
-	const struct vdp_worker_stats *stats = vdp_nic_worker_stats(rig->nic);
-	uint64_t polls;
-
-	do {
-		polls = rig_stat(&stats->polls);
-		rig_sleep_ms(5);
-	} while (rig_stat(&stats->polls) != polls || rig_stat(&stats->sleeps) == 0);
-}
-
 /* A store for each frame; without one nothing moves. */
 static void test_ring(uint64_t features)
 {
@@ -37,7 +26,7 @@ static void test_ring(uint64_t features)
 	rig_open(&rig, &conf);
 	vdp_nic_resume(rig.nic);
 	for (uint16_t i = 0; i < 20; i++) {
-		wait_asleep(&rig);
+		rig_wait_asleep(&rig);
 		rig_buffer(&rig, RIG_TX, i, RIG_BUFFERS, 100);
 		rig_sleep_ms(2);
 		CHECK_EQ(rig_used(&rig, RIG_TX), i);

@@ -35,16 +35,6 @@ static void echo(struct rig *rig)
 	rig_wait_used(rig, RIG_RX, rig->ring[RIG_RX].next);
 }
 
-static void wait_asleep(const struct vdp_worker_stats *stats)
-{
-	uint64_t polls;
-
-	do {
-		polls = rig_stat(&stats->polls);
-		rig_sleep_ms(5);
-	} while (rig_stat(&stats->polls) != polls || rig_stat(&stats->sleeps) == 0);
-}
-
 /* A kick wakes the NIC that it is for, and nobody else is polled. */
 static void test_each_wakes_alone(void)
 {
@@ -59,10 +49,10 @@ static void test_each_wakes_alone(void)
 	stats = vdp_nic_worker_stats(rig[0].nic);
 	CHECK(stats == vdp_nic_worker_stats(rig[NICS - 1].nic));
 	for (uint32_t i = 0; i < NICS; i++) {
-		wait_asleep(stats);
+		rig_wait_asleep(rig);
 		polls = rig_stat(&stats->polls);
 		echo(rig + i);
-		wait_asleep(stats);
+		rig_wait_asleep(rig);
 		CHECK(rig_stat(&stats->polls) - polls <= 3);
 		CHECK_EQ(rig_stat(&vdp_nic_queue_stats(rig[i].nic, RIG_TX)->kicks), 1);
 	}

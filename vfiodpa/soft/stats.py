@@ -33,13 +33,17 @@ class QueueStats(Layout, size=104, ref="csrc/nic.h, struct vdp_queue_stats"):
     too_long = u64
 
 
-class WorkerStats(Layout, size=40, ref="csrc/nic.h, struct vdp_worker_stats"):
-    """The worker thread. ``busy_cycles``: TSC cycles of polls that found packets."""
+class WorkerStats(Layout, size=48, ref="csrc/worker.h, struct vdp_worker_stats"):
+    """The worker thread; with more ``sleeps`` than ``wakes`` it sleeps now.
+
+    ``busy_cycles``: TSC cycles of polls that found packets.
+    """
 
     packets = u64
     polls = u64
     empty_polls = u64
     sleeps = u64
+    wakes = u64
     busy_cycles = u64
 
 
