@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.cli_rig import Cli, on_a_terminal
 from tests.validate.validate_rig import a_run, an_outcome
 from vfiodpa.cli.validate import exit_code
+from vfiodpa.cli.validate_screen import Screen
 from vfiodpa.errors import ExitCode
 from vfiodpa.soft import mutants
+from vfiodpa.soft.function import SoftFunction
 from vfiodpa.spec.clauses import CLAUSES
 from vfiodpa.validate.check import all_checks
 from vfiodpa.validate.profiles import NIC_TODAY, in_profile
-from vfiodpa.validate.results import Run
+from vfiodpa.validate.results import Outcome, Run, load_run
 from vfiodpa.validate.verdict import Verdict
 
 FEW = ("--clause", "P-COM-14", "UNS-3")
@@ -105,6 +108,27 @@ def test_long_findings_are_folded_under_their_clause() -> None:
 def test_exit_codes(verdicts: list[Verdict], ended: str, code: ExitCode) -> None:
     run = a_run(*(an_outcome("STS-1", verdict) for verdict in verdicts), ended=ended)
     assert exit_code(run) is code
+
+
+@pytest.mark.parametrize("how", [SoftFunction.unplug, SoftFunction.request_release])
+def test_a_device_that_is_lost_between_checks(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: Callable[[SoftFunction], None]
+) -> None:
+    def told(screen: Screen, outcome: Outcome) -> None:
+        real(screen, outcome)
+        how(opened[0])
+
+    def opening(*words: Any) -> SoftFunction:
+        opened.append(SoftFunction(*words))
+        return opened[-1]
+
+    real, opened = Screen.told, list[SoftFunction]()
+    monkeypatch.setattr(Screen, "told", told)
+    monkeypatch.setattr("vfiodpa.vdpa.devices.SoftFunction", opening)
+    ran = cli("validate", "soft:port=echo", *FEW, "--report-json", str(tmp_path / "run.json"))
+    assert ran.code == ExitCode.DEVICE
+    run = load_run(tmp_path / "run.json")
+    assert len(run.outcomes) == 1 and run.ended
 
 
 @pytest.mark.parametrize(

@@ -159,21 +159,31 @@ def test_a_back_end_without_permission_says_how_to_get_it(host: FakeHost) -> Non
 
 
 @pytest.mark.parametrize(
-    ("interrupts", "unsafe", "level", "word"),
+    ("interrupts", "iommufd", "type1", "level", "word"),
     [
-        (" 1: 0 IR-IO-APIC 2-edge timer", "N", Level.OK, "on"),
-        (" 1: 0 IO-APIC 2-edge timer", "N", Level.WARN, "refuses"),
-        (" 1: 0 IO-APIC 2-edge timer", "Y", Level.WARN, "any interrupt"),
+        (" 1: 0 IR-IO-APIC 2-edge timer", "N", "N", Level.OK, "on"),
+        (" 1: 0 IO-APIC 2-edge timer", "N", "N", Level.WARN, "refuses"),
+        (" 1: 0 IO-APIC 2-edge timer", "N", "Y", Level.WARN, "refuses"),
+        (" 1: 0 IO-APIC 2-edge timer", "Y", "Y", Level.WARN, "any interrupt"),
+        (" 1: 0 IO-APIC 2-edge timer", "", "Y", Level.WARN, "any interrupt"),
+        (" 1: 0 IO-APIC 2-edge timer", "", "", Level.WARN, "refuses"),
     ],
 )
-def test_interrupt_remapping(host: FakeHost, interrupts: str, unsafe: str, level: Level, word: str) -> None:
-    switch = host.sysfs / "module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
-    switch.parent.mkdir(parents=True)
-    switch.write_text(unsafe)
+def test_interrupt_remapping(
+    host: FakeHost, interrupts: str, iommufd: str, type1: str, level: Level, word: str
+) -> None:
+    for module, unsafe in (("iommufd", iommufd), ("vfio_iommu_type1", type1)):
+        switch = host.sysfs / f"module/{module}/parameters/allow_unsafe_interrupts"
+        if unsafe:
+            switch.parent.mkdir(parents=True)
+            switch.write_text(unsafe)
     (host.proc / "interrupts").write_text(interrupts)
     check = check_remapping(host, "x86_64")
     assert check.level is level
     assert word in check.text
+    if word == "refuses":
+        assert ("module/vfio_iommu_type1/" in check.remedy) == (type1 != "Y")
+        assert "module/iommufd/" in check.remedy
     assert check_remapping(host, "aarch64").level is Level.INFO
 
 

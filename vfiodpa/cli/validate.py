@@ -122,7 +122,7 @@ def _run(
         runner.calibrate()
         keep = partial(write_run, path) if path else lambda _run: None
         found = runner.run(checks, arguments.profile, screen.told, before=before, keep=keep)
-        stopped = runner.signals.asked
+        stopped, lost = runner.signals.asked, runner.lost
     checked = {check.clause.id for check in checks} | {outcome.clause for outcome in found.outcomes}
     reasons = unchecked()
     found.unchecked = {one.id: reasons.get(one.id, NO_CHECK_YET) for one in clauses if one.id not in checked}
@@ -131,12 +131,12 @@ def _run(
         print(json.dumps(found.to_json(), indent=2), flush=True)
     else:
         screen.summary(found, written)
-    return ExitCode.INTERRUPTED if stopped else exit_code(found)
+    return ExitCode.INTERRUPTED if stopped else exit_code(found, lost=lost)
 
 
-def exit_code(run: Run) -> ExitCode:
-    """Done, failed, 6 when the device did not come back, 77 when nothing could be decided."""
-    if any(outcome.verdict is Verdict.WEDGED for outcome in run.outcomes):
+def exit_code(run: Run, *, lost: bool = False) -> ExitCode:
+    """Done, failed, 6 when the device did not come back or was ``lost``, 77 when nothing could be decided."""
+    if lost or any(outcome.verdict is Verdict.WEDGED for outcome in run.outcomes):
         return ExitCode.DEVICE
     if not run.passed:
         return ExitCode.FAILED

@@ -13,7 +13,7 @@ from ..pci.obstacles import IOMMU_REMEDY
 from .check import Check, Level
 from .probe import Prober
 
-_UNSAFE = "module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
+_UNSAFE = "module/{}/parameters/allow_unsafe_interrupts"  # each back end has a switch of its own
 
 
 def check_iommu(host: Host) -> Check:
@@ -65,18 +65,20 @@ def _ask(prober: Prober, name: str) -> str:
 
 
 def check_remapping(host: Host, machine: str = "") -> Check:
-    """Without interrupt remapping a device can raise any interrupt: type1 refuses it, unless told."""
+    """Without interrupt remapping a device can raise any interrupt: the kernel refuses it, unless told."""
     name = "interrupt remapping"
     if (machine or os.uname().machine) != "x86_64":
         return Check(name, Level.INFO, "not checked on this architecture")
     if " IR-" in host.text(host.proc / "interrupts"):  # the chip's name of remapped interrupts
         return Check(name, Level.OK, "on")
-    switch = host.sysfs / _UNSAFE
-    if host.text(switch) in ("Y", "1"):
+    switches = [host.sysfs / _UNSAFE.format(module) for module in ("iommufd", "vfio_iommu_type1")]
+    there = [switch for switch in switches if switch.exists()] or switches
+    off = [str(switch) for switch in there if host.text(switch) not in ("Y", "1")]
+    if not off:
         return Check(
             name, Level.WARN, "off, and allow_unsafe_interrupts is set: a guest's device can raise any interrupt"
         )
-    remedy = f"enable it in the firmware (in a VM: intremap=on); for trusted guests only: echo 1 > {switch}"
+    remedy = f"enable it in the firmware (in a VM: intremap=on); for trusted guests only: echo 1 | tee {' '.join(off)}"
     return Check(name, Level.WARN, "seems off; the kernel then refuses devices (EPERM)", remedy)
 
 

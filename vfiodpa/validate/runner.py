@@ -69,6 +69,7 @@ class Runner:
         self.answer = answer
         self.hooks = hooks
         self.latency = 0.0
+        self.lost = False  # did a run end because the function failed, is gone, or is wanted back?
         self.signals = Signals()
         self._registers_only = isinstance(innermost(function), ReplayFunction)
         self.memory, self._read_only, self._write_only = make_memory(self.function)
@@ -118,6 +119,7 @@ class Runner:
         for check in checks:
             if not run.ended:
                 run.ended = self._in_the_way()
+                self.lost = bool(run.ended) and not self.signals.asked
             if run.ended:
                 break
             if check.clause.id not in known:

@@ -94,9 +94,11 @@ class Iommufd(IommuBackend):
                 check_members(function)
             if error.errno in (errno.EBUSY, errno.EINVAL) or (error.errno == errno.EPERM and others_with(path)):
                 raise in_use(path, function.address, error) from error
+            remedy = ""
             if error.errno == errno.EPERM:
                 cause += ": another process has its group, or interrupts are not remapped"
-            raise NoDevice("cannot bind it to iommufd", device=function.address, cause=cause) from error
+                remedy = "vfiodpa doctor"
+            raise NoDevice("cannot bind it to iommufd", device=function.address, cause=cause, remedy=remedy) from error
 
     def _attach(self, fd: int, device: str) -> None:
         attach = vfio.AttachIommufdPt(argsz=vfio.AttachIommufdPt.size, pt_id=self._ioas)
