@@ -7,7 +7,7 @@ import os
 import select
 import time
 
-from tests.settle import settles
+from tests.settle import wait_asleep
 from vfiodpa._native import ffi, lib
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.registers import SubWindow
@@ -102,14 +102,8 @@ class Nic:
         self.common.device_status |= S.DRIVER_OK
 
     def wait_asleep(self) -> None:
-        """Until its workers have seen to all that was rung so far, and sleep (not with ``poll=busy``)."""
-        assert settles(self._asleep, 5.0)
-        with self.f.device.engine.paused():
-            pass  # a worker that rests has taken its events; when it goes on it looks at every ring
-        assert settles(self._asleep, 5.0)
-
-    def _asleep(self) -> bool:
-        return all(worker["sleeps"] > worker["wakes"] for worker in self.f.device.engine.worker_stats())
+        """Until its workers have seen to all that was rung so far, and sleep."""
+        wait_asleep(self.f)
 
     def wait_needs_reset(self, seconds: float = 5.0) -> bool:
         end = time.monotonic() + seconds
