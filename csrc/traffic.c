@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -233,11 +232,10 @@ static int init_pairs(struct vdp_traffic *traffic, const struct vdp_traffic_conf
 {
 	traffic->conf = *conf;
 	traffic->conf.together = conf->together ? conf->together : 1;
-	traffic->stats = aligned_alloc(64, conf->pairs * sizeof(*traffic->stats));
+	traffic->stats = calloc(conf->pairs, sizeof(*traffic->stats));
 	traffic->pairs = calloc(conf->pairs, sizeof(*traffic->pairs));
 	if (!traffic->stats || !traffic->pairs)
 		return -ENOMEM;
-	memset(traffic->stats, 0, conf->pairs * sizeof(*traffic->stats));
 	for (uint32_t i = 0; i < conf->pairs; i++)
 		if (vdp_pair_init(&traffic->pairs[i], &traffic->conf, i, &traffic->stats[i]) < 0)
 			return -ENOMEM;

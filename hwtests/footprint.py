@@ -14,37 +14,40 @@ SETTLE_S = 5.0  # a Python thread is joined before it has left the interpreter
 EXITING = 0x4  # PF_EXITING of include/linux/sched.h; set before the one who joins is told
 
 
-class _Thread(NamedTuple):
+class Thread(NamedTuple):
+    """One of this process's, as the kernel lists it."""
+
     tid: int
     name: str
     state: str
 
 
-def _living() -> Iterator[_Thread]:
+def _living() -> Iterator[Thread]:
     for task in Path("/proc/self/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # ended since it was listed
             name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(") ")
             state, *numbers = rest.split()
             if not int(numbers[5]) & EXITING:
-                yield _Thread(int(task.name), name, state)
+                yield Thread(int(task.name), name, state)
 
 
-def _listed() -> list[_Thread]:
-    """All of them: the kernel's listing may pass over one while its neighbour ends, so two have to agree."""
+def threads() -> list[Thread]:
+    """All threads, without those that are ending: one that was joined may still be listed."""
     last, now = list(_living()), list(_living())
+    # The kernel's listing may pass over a thread whose neighbour ends meanwhile.
     while {thread.tid for thread in now} != {thread.tid for thread in last}:
         last, now = now, list(_living())
     return now
 
 
-def threads() -> list[str]:
-    """Names of this process's threads. One that was joined is not among them, though the kernel may list it still."""
-    return [thread.name for thread in _listed()]
+def thread_names() -> list[str]:
+    """Their names."""
+    return [thread.name for thread in threads()]
 
 
 def _at_rest() -> bool:
     """Does every other thread wait for something? One that runs may be a Python thread on its way out."""
-    return all(thread.state == "S" for thread in _listed() if thread.tid != os.getpid())
+    return all(thread.state == "S" for thread in threads() if thread.tid != os.getpid())
 
 
 def footprint() -> dict[str, int]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hwtests.footprint import thread_names
 from tests.drivers.fake_function import FakeFunction
-from tests.settle import settles
 from vfiodpa.drivers.interrupts import CONFIG, Interrupts
 from vfiodpa.drivers.virtio_pci import VirtioPci
 from vfiodpa.errors import DeviceError, Unsupported, UsageError
@@ -49,10 +49,6 @@ def quiet(*fds: int) -> None:
     """Take what came until now."""
     for fd in fds:
         comes(fd, 0.1)
-
-
-def threads() -> list[str]:
-    return [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +110,7 @@ def test_one_user_has_the_vector_itself(shared: tuple[FakeFunction, Interrupts],
     fd = eventfd()
     irqs.set(0, fd)
     assert function.irqs == {1: fd}
-    assert settles(lambda: "vdp-relay" not in threads())
+    assert "vdp-relay" not in thread_names()
 
 
 def test_every_user_of_a_vector_is_notified(shared: tuple[FakeFunction, Interrupts], eventfd: Eventfd) -> None:
@@ -224,7 +220,7 @@ def test_nothing_is_left_behind(vectors: int, eventfd: Eventfd) -> None:
             irqs.set(user, fd)
     irqs.detach_all()
     assert sorted(Path("/proc/self/fd").iterdir()) == before
-    assert settles(lambda: "vdp-relay" not in threads())
+    assert "vdp-relay" not in thread_names()
 
 
 @pytest.mark.parametrize("vectors", [2, 4])

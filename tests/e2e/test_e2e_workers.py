@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
+from hwtests.footprint import thread_names
 from tests.e2e.conftest import Connect, Serve
 from tests.e2e.rig import BASIC, COUNT, Stream, move
 from vfiodpa.guest.traffic import Mode
@@ -41,14 +41,10 @@ def test_pairs_that_are_not_active_rest(serve: Serve, connect: Connect) -> None:
     assert [worker["packets"] >= COUNT for worker in served.function.counters()["workers"]] == [True, True, False]
 
 
-def names() -> list[str]:
-    return [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
-
-
 def test_devices_share_the_process_s_workers(serve: Serve, connect: Connect) -> None:
     threads = len(os.sched_getaffinity(0))
     devices = [serve("soft:workers=shared,queues=2") for _ in range(3 * threads)]
-    assert names().count("vdp-worker") == SHARED.threads == threads
+    assert thread_names().count("vdp-worker") == SHARED.threads == threads
     for served in devices:
         guest = connect(served)
         guest.start(PAIRS, pairs=2, size=64)

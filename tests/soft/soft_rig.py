@@ -7,6 +7,7 @@ import os
 import select
 import time
 
+from tests.settle import wait_asleep
 from vfiodpa._native import ffi, lib
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.registers import SubWindow
@@ -101,11 +102,8 @@ class Nic:
         self.common.device_status |= S.DRIVER_OK
 
     def wait_asleep(self) -> None:
-        """Until the worker has stopped polling (not with ``poll=busy``)."""
-        before = -1
-        while (polls := self.f.worker_stats()["polls"]) != before:
-            before = polls
-            time.sleep(0.02)
+        """Until its workers have seen to all that was rung so far, and sleep."""
+        wait_asleep(self.f)
 
     def wait_needs_reset(self, seconds: float = 5.0) -> bool:
         end = time.monotonic() + seconds

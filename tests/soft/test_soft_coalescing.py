@@ -20,6 +20,7 @@ F = Feature
 TX = 1
 FRAME = bytes(12) + b"\2\0\0\0\0\2" + b"\2\0\0\0\0\1" + b"\x88\xb5" + bytes(46)
 LONG_US = 10_000_000
+ATTEMPTS = 100  # to send two frames within 30 ms
 
 
 class Driver:
@@ -62,10 +63,11 @@ class Driver:
             while queue.pop() is None:
                 assert time.monotonic() < end
 
-    def interrupts(self, seconds: float) -> int:
-        """How many come: the first within ``seconds``, the others at once."""
+    def interrupts(self, seconds: float, wanted: int = 1) -> int:
+        """How many come: those that are wanted within ``seconds``, and what else comes at once."""
         fd, count = self.guest.call_fd(TX), 0
-        while select.select([fd], [], [], 0.02 if count else seconds)[0]:
+        end = time.monotonic() + seconds
+        while select.select([fd], [], [], 0.02 if count >= wanted else max(end - time.monotonic(), 0))[0]:
             count += os.eventfd_read(fd)
         return count
 
@@ -89,7 +91,7 @@ def driver(request: pytest.FixtureRequest, poll: str) -> Iterator[Driver]:
 
 def test_without_it_each_frame_is_notified(driver: Driver) -> None:
     driver.send(3)
-    assert driver.interrupts(5) == 3
+    assert driver.interrupts(5, 3) == 3
 
 
 def test_so_many_packets(driver: Driver) -> None:
@@ -104,10 +106,17 @@ def test_so_many_packets(driver: Driver) -> None:
 
 def test_so_much_time(driver: Driver) -> None:
     driver.all(0, 30_000)
-    begin = time.monotonic()
-    driver.send(2)
-    assert driver.interrupts(5) == 1
-    assert time.monotonic() - begin >= 0.03
+    for _ in range(ATTEMPTS):
+        begin = time.monotonic()
+        driver.send(2)
+        took = time.monotonic() - begin
+        found = driver.interrupts(5)
+        assert time.monotonic() - begin >= 0.03
+        if took < 0.03:  # or the second frame may have been too late for the first one's interrupt
+            break
+        driver.interrupts(0.1)
+    assert took < 0.03, "this machine is too busy to tell"
+    assert found == 1
     assert driver.interrupts(0.05) == 0
 
 
@@ -117,7 +126,7 @@ def test_of_one_queue(driver: Driver) -> None:
     assert driver.interrupts(5) == 1
     driver.all(0, 0)  # for all of its kind takes its own away
     driver.send(2)
-    assert driver.interrupts(5) == 2
+    assert driver.interrupts(5, 2) == 2
 
 
 def test_what_is_owed_comes_when_it_is_turned_off(driver: Driver) -> None:

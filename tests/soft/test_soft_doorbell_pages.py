@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hwtests.footprint import threads
 from tests.soft.soft_rig import Nic, Ring
 from vfiodpa._native import ffi, lib
 from vfiodpa.errors import DriverBreach, Unsupported
@@ -115,14 +116,14 @@ def test_the_worker_rests_between_two_looks(nic: Nic) -> None:
 
 def wakeups() -> int:
     """How often the workers of this process went to sleep so far."""
-    tasks = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text() == "vdp-nic\n"]
-    lines = [line for task in tasks for line in (task / "status").read_text().splitlines()]
+    workers = [f"/proc/self/task/{thread.tid}/status" for thread in threads() if thread.name == "vdp-worker"]
+    assert workers
+    lines = [line for worker in workers for line in Path(worker).read_text().splitlines()]
     return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
 
 
 def test_a_nic_that_does_not_run_sleeps(make_nic: Make) -> None:
-    make_nic("soft:notifier=on")
-    time.sleep(0.05)
+    make_nic("soft:notifier=on").wait_asleep()
     before = wakeups()
     time.sleep(0.2)
     assert wakeups() == before

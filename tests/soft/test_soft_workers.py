@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import pytest
 
+from hwtests.footprint import threads
 from tests.soft.soft_rig import RING_BYTES, Nic, Ring
 from vfiodpa.errors import UsageError, VfiodpaError
 from vfiodpa.soft.function import SoftFunction
@@ -18,9 +18,7 @@ CPUS = sorted(os.sched_getaffinity(0))
 
 def pinned() -> list[set[int]]:
     """Where the workers of this process may run."""
-    time.sleep(0.002)  # a thread that was joined may still be listed for a moment
-    tasks = Path("/proc/self/task").iterdir()
-    return [os.sched_getaffinity(int(task.name)) for task in tasks if (task / "comm").read_text() == "vdp-worker\n"]
+    return [os.sched_getaffinity(thread.tid) for thread in threads() if thread.name == "vdp-worker"]
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import vfiodpa
-from tests.settle import settles
+from hwtests.footprint import threads
 from vfiodpa.errors import DeviceTimeout
 from vfiodpa.guest.direct import DirectGuest
 from vfiodpa.spec.virtio_net import NetHdr
@@ -126,14 +125,11 @@ def test_the_choice_and_its_reason_are_shown(options: str, mode: DoorbellMode, r
 
 
 def test_all_queues_share_one_relay_thread() -> None:
-    def threads() -> int:
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
-
     one = Bench("ioeventfd=off")
-    before = threads()
+    before = len(threads())
     for queue in (0, 1):
         one.bells.connect(queue, one.kick)
-    assert threads() == before + 1
+    assert len(threads()) == before + 1
     one.bells.close()
-    assert settles(lambda: threads() == before)
+    assert len(threads()) == before
     one.close()
