@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hwtests.peers.lab import PATHS, Lab, RingPath
+from hwtests.peers.lab import LARGE, PATHS, Lab, RingPath
 from vfiodpa.guest.traffic import Plan, Traffic
 
 pytestmark = pytest.mark.timeout(180)
@@ -46,6 +46,15 @@ def test_a_path_and_a_restart_of_either_side(lab: MakeLab, path: RingPath) -> No
     one.verify(500)
     one.restart_guest()
     one.verify(500)
+    one.server.stop()
+
+
+def test_indirect_tables_on_a_packed_ring(lab: MakeLab) -> None:
+    """Without chains beside them, which DPDK cannot have there: test_virtio_user_pieces.py."""
+    one = lab(RingPath(packed=True, mergeable=True))
+    one.verify(500, large=LARGE[1:])
+    one.guest.restart_port()
+    one.verify(500, large=LARGE[1:])
     one.server.stop()
 
 

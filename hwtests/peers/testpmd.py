@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,16 @@ class Testpmd(Program):
     def set_frame_size(self, size: int) -> None:
         """Bytes, without checksum, of the frames that ``start(bursts)`` makes."""
         self.send(f"set txpkts {size}")
+
+    def set_pieces(self, sizes: Sequence[int], *, random: bool = False) -> None:
+        """Frames of ``start_sending``, a buffer of so many bytes each; ``random``: of one to all of them."""
+        self.send(f"set txpkts {','.join(map(str, sizes))}")
+        self.send(f"set txsplit {'rand' if random else 'off'}")
+
+    def start_sending(self) -> None:
+        """Frames without end; what comes back is not looked at."""
+        self.send("set fwd txonly")
+        self.start(mode="txonly")
 
     def record_cycles(self) -> None:
         self.send("set record-core-cycles on")
