@@ -71,13 +71,16 @@ PATHS = [*(RingPath(*kind) for kind in product((False, True), repeat=3)), RingPa
 class Lab:
     """Both ends of the wire, and who is at them. What it starts ends with ``ends``."""
 
-    def __init__(self, directory: Path, path: RingPath, ends: ExitStack, *, pairs: int = 1, ring: int = 1024) -> None:
+    def __init__(
+        self, directory: Path, path: RingPath, ends: ExitStack, *, pairs: int = 1, queues: int = 0, ring: int = 1024
+    ) -> None:
+        """``pairs`` of virtio-user; ``queues``: pairs of both NICs, as many if not said otherwise."""
         self.directory = directory
         self.path = path
         self.ends = ends
         self.pairs = pairs
         self.ring = ring
-        self.device = f"soft:link=peers-{os.getpid()},mtu=9000,queues={pairs}"
+        self.device = f"soft:link=peers-{os.getpid()},mtu=9000,queues={queues or pairs}"
         nic = ends.enter_context(vfiodpa.open(self.device))
         self.traffic = ends.enter_context(DirectGuest(nic.device))
         self.guest = self._new_guest()

@@ -86,3 +86,19 @@ def test_either_side_is_killed_under_traffic(lab: MakeLab, path: RingPath, who: 
                 one.restart_guest(kill=True)
         one.verify(500)
     one.server.stop()
+
+
+@pytest.mark.parametrize("queues", [8, 16])
+@pytest.mark.parametrize("path", LAYOUTS, ids=str)
+def test_numbers_of_queues_change_at_run_time(lab: MakeLab, path: RingPath, queues: int) -> None:
+    """Of the NIC's pairs virtio-user has at most 8, and uses as many as its port is told, while frames arrive."""
+    one = lab(path, pairs=8, queues=queues, ring=256)
+    for pairs in (8, 1, 2, 8, 3, 5):
+        one.start_traffic(8)
+        with Traffic(one.traffic, Plan(stall=0.2, drain=0.0)) as traffic:
+            while traffic.stats().total.sent < 1000:
+                traffic.wait(0.01)
+            one.guest.set_pairs(pairs)
+        one.verify(200, pairs=pairs)
+        assert set(one.guest.received_by_queue()) == set(range(pairs))
+    one.server.stop()

@@ -153,13 +153,15 @@ class Testpmd(Program):
         return ForwardStats(*(int(got[key] or 0) for key in ("rx", "tx", "drop", "cycles", "io")))
 
     def received_by_queue(self) -> dict[int, int]:
-        """Frames that were forwarded from each receive queue; queues without any are left out."""
+        """Frames that were forwarded from each receive queue since it started; queues without any are left out."""
         mark = self.printed()
         self.send("show fwd stats all")
         self.command("show config fwd", r"^io packet forwarding - ")
-        pattern = r"RX Port= *0/Queue= *(\d+) -> [^\n]*\n\s*RX-packets: (\d+)"
         text = self.wait_for(r"(?s).*Accumulated forward", COMMAND_S, mark)[0]
-        return {int(queue): int(count) for queue, count in re.findall(pattern, text) if int(count)}
+        found = re.findall(r"RX Port= *0/Queue= *(\d+) -> [^\n]*\n\s*RX-packets: (\d+)", text)
+        if not found:  # a single queue: it prints the port's sum only
+            found = re.findall(r"Forward statistics for port (0) [^\n]*\n\s*RX-packets: (\d+)", text)
+        return {int(queue): int(count) for queue, count in found if int(count)}
 
     def paths(self) -> tuple[str, str]:
         """virtio-user's receive and transmit functions, as it named them when its port came up last."""
