@@ -58,9 +58,7 @@ CASES = [
 def test_frames_in_pieces(server: EchoBackend, need_program: Callable[[str, str], None], case: Case) -> None:
     need_program("dpdk-testpmd", "dpdk-dev")
     log, cpu = server.socket.with_name("guest.log"), two_cpus()[1]
-    with virtio_user(
-        server.socket, log, cpu=cpu, mergeable=True, packed=case.packed, in_order=case.in_order
-    ) as guest:
+    with virtio_user(server.socket, log, cpu=cpu, mergeable=True, packed=case.packed, in_order=case.in_order) as guest:
         guest.set_pieces([100] * case.pieces, random=case.random)
         guest.start_sending()
         taken = taken_until_it_is_stuck(server)
