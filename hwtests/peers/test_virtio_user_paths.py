@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hwtests.peers.lab import PATHS, Lab, RingPath
+from hwtests.peers.lab import LARGE, PATHS, Lab, RingPath
 from vfiodpa.guest.traffic import Plan, Traffic
 
 pytestmark = pytest.mark.timeout(180)
@@ -49,6 +49,15 @@ def test_a_path_and_a_restart_of_either_side(lab: MakeLab, path: RingPath) -> No
     one.server.stop()
 
 
+def test_indirect_tables_on_a_packed_ring(lab: MakeLab) -> None:
+    """Without chains beside them, which DPDK cannot have there: test_virtio_user_pieces.py."""
+    one = lab(RingPath(packed=True, mergeable=True))
+    one.verify(500, large=LARGE[1:])
+    one.guest.restart_port()
+    one.verify(500, large=LARGE[1:])
+    one.server.stop()
+
+
 @pytest.mark.parametrize("path", LAYOUTS, ids=str)
 def test_restarts_of_either_side_again_and_again(lab: MakeLab, path: RingPath) -> None:
     """The guest's ports go down and up; the back end ends and comes again."""
@@ -76,4 +85,20 @@ def test_either_side_is_killed_under_traffic(lab: MakeLab, path: RingPath, who: 
             else:
                 one.restart_guest(kill=True)
         one.verify(500)
+    one.server.stop()
+
+
+@pytest.mark.parametrize("queues", [8, 16])
+@pytest.mark.parametrize("path", LAYOUTS, ids=str)
+def test_numbers_of_queues_change_at_run_time(lab: MakeLab, path: RingPath, queues: int) -> None:
+    """Of the NIC's pairs virtio-user has at most 8, and uses as many as its port is told, while frames arrive."""
+    one = lab(path, pairs=8, queues=queues, ring=256)
+    for pairs in (8, 1, 2, 8, 3, 5):
+        one.start_traffic(8)
+        with Traffic(one.traffic, Plan(stall=0.2, drain=0.0)) as traffic:
+            while traffic.stats().total.sent < 1000:
+                traffic.wait(0.01)
+            one.guest.set_pairs(pairs)
+        one.verify(200, pairs=pairs)
+        assert set(one.guest.received_by_queue()) == set(range(pairs))
     one.server.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,16 @@ class Testpmd(Program):
         """Bytes, without checksum, of the frames that ``start(bursts)`` makes."""
         self.send(f"set txpkts {size}")
 
+    def set_pieces(self, sizes: Sequence[int], *, random: bool = False) -> None:
+        """Frames of ``start_sending``, a buffer of so many bytes each; ``random``: of one to all of them."""
+        self.send(f"set txpkts {','.join(map(str, sizes))}")
+        self.send(f"set txsplit {'rand' if random else 'off'}")
+
+    def start_sending(self) -> None:
+        """Frames without end; what comes back is not looked at."""
+        self.send("set fwd txonly")
+        self.start(mode="txonly")
+
     def record_cycles(self) -> None:
         self.send("set record-core-cycles on")
 
@@ -142,13 +153,15 @@ class Testpmd(Program):
         return ForwardStats(*(int(got[key] or 0) for key in ("rx", "tx", "drop", "cycles", "io")))
 
     def received_by_queue(self) -> dict[int, int]:
-        """Frames that were forwarded from each receive queue; queues without any are left out."""
+        """Frames that were forwarded from each receive queue since it started; queues without any are left out."""
         mark = self.printed()
         self.send("show fwd stats all")
         self.command("show config fwd", r"^io packet forwarding - ")
-        pattern = r"RX Port= *0/Queue= *(\d+) -> [^\n]*\n\s*RX-packets: (\d+)"
         text = self.wait_for(r"(?s).*Accumulated forward", COMMAND_S, mark)[0]
-        return {int(queue): int(count) for queue, count in re.findall(pattern, text) if int(count)}
+        found = re.findall(r"RX Port= *0/Queue= *(\d+) -> [^\n]*\n\s*RX-packets: (\d+)", text)
+        if not found:  # a single queue: it prints the port's sum only
+            found = re.findall(r"Forward statistics for port (0) [^\n]*\n\s*RX-packets: (\d+)", text)
+        return {int(queue): int(count) for queue, count in found if int(count)}
 
     def paths(self) -> tuple[str, str]:
         """virtio-user's receive and transmit functions, as it named them when its port came up last."""
