@@ -207,6 +207,8 @@ static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct v
 		received = deliver_mended(nic, to->rx, &frame);
 	else
 		received = deliver_one(nic, to->rx, &frame);
+	if (nic->rules.count && nic->conf.mutant == VDP_MUTANT_ACTS_TWICE)
+		received += deliver_one(nic, to->rx, &frame);
 	if (to != pair && received)
 		nic->net->flush(to->rx, NULL);
 	return received;

@@ -35,6 +35,22 @@ def test_a_check_sees_its_mutant(clause: str) -> None:
     assert proof.outcome.verdict is not Verdict.WEDGED, proof.outcome.reason
 
 
+FRAMES = [f"N-FF-{number}" for number in (*range(10, 17), *range(18, 21))]
+
+
+def test_the_flow_filter_is_in_front_of_automatic_steering_too() -> None:
+    with open_target("soft:off=rss") as target, Runner(target.function, target.wire) as runner:
+        for clause in FRAMES:
+            outcome = runner.run_one(all_checks()[clause])
+            assert outcome.verdict is Verdict.PASS, f"{clause}: {outcome.reason}"
+
+
+def test_with_one_pair_there_is_nowhere_to_direct_to() -> None:
+    with open_target("soft:queues=1") as target, Runner(target.function, target.wire) as runner:
+        verdicts = {runner.run_one(all_checks()[clause]).verdict for clause in FRAMES}
+    assert verdicts == {Verdict.SKIP}
+
+
 @pytest.mark.parametrize("device", ["soft:admin=off", "soft:workers=2"])
 def test_without_a_flow_filter_nothing_is_said_of_it(device: str) -> None:
     with open_target(device) as target, Runner(target.function, target.wire) as runner:

@@ -82,7 +82,6 @@ _NETWORK = {
     **{f"N-RCTX-{number}": "wants RSS_CONTEXT, which the software NIC does not have" for number in range(1, 3)},
     "N-COAL-7": "a permission: no device can break it",
     "N-STAT-6": "64-bit counters do not wrap within anybody's time",
-    **{f"N-FF-{number}": "nobody wrote one yet" for number in (*range(10, 17), *range(18, 21))},
     "N-FF-17": "a permission: no device can break it",
     **{f"N-IPS-{number}": _NO_IPSEC for number in range(1, 11)},
     # Rules in running text

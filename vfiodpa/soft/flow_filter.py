@@ -49,6 +49,9 @@ DEVICE: dict[FfCapability, bytes] = {
 }
 
 
+Rank = tuple[int, int]  # priorities of the group, and of the rule in it: the highest is tried first
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """A rule as it is tried: ``selectors`` with their masks, a key for each; ``pair``: None to drop."""
@@ -131,6 +134,10 @@ class FlowFilter:
 
     def rules(self) -> list[Match]:
         """All rules, the first to be tried first."""
+        return [match for _, match in sorted(self.ranked(), key=lambda one: one[0], reverse=True)]
+
+    def ranked(self) -> list[tuple[Rank, Match]]:
+        """All rules, each with its rank."""
         groups, classifiers = self.objects.of(FfObject.GROUP), self.objects.of(FfObject.CLASSIFIER)
         ranked = []
         for one in self.objects.of(FfObject.RULE).values():
@@ -139,7 +146,7 @@ class FlowFilter:
             selectors = unpack_selectors(classifiers[rule.classifier_id].data)
             rank = group.group_priority, rule.rule_priority
             ranked.append((rank, _match(rule, selectors, one.data[FfRule.size :])))
-        return [match for _, match in sorted(ranked, key=lambda one: one[0], reverse=True)]
+        return ranked
 
 
 def _match(rule: FfRule, selectors: tuple[Selector, ...], keys: bytes) -> Match:

@@ -122,7 +122,7 @@ class VirtioNet:
             offered = Feature(self.mutant.features(int(offered)))
         self.state: CommonState = CommonState(offered, queues, options.vectors, int(options.admin))
         self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues, options.speed)
-        self.settings = NetState(options.queues, NicEffects(engine, self.net, self.state))
+        self.settings: NetState = NetState(options.queues, NicEffects(engine, self.net, self.state))
         has_control = bool(options.features & Feature.NET_CTRL_VQ)
         self.control = ControlQueue(name, self.settings) if has_control else None
         self.admin = AdminQueue(name, self.settings, steers=options.workers <= 1) if options.admin else None
