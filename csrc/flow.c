@@ -38,6 +38,7 @@ static void parse_ipv4(struct vdp_flow *flow, const uint8_t *head, uint32_t at, 
 	if (header < 20 || at + header > length)
 		return;
 	flow->network = at;
+	flow->next = head[at + 9];
 	if (load16(head + at + 6) & 0x3fff) /* a fragment: more to come, or not the first */
 		return;
 	set_transport(flow, head[at + 9], at + header, length);
@@ -52,12 +53,12 @@ static void parse_ipv6(struct vdp_flow *flow, const uint8_t *head, uint32_t at, 
 		return;
 	flow->network = at;
 	flow->ipv6 = true;
-	next = head[at + 6];
+	next = flow->next = head[at + 6];
 	at += 40;
 	for (int i = 0; i < MAX_EXTENSIONS && (next == 0 || next == 43 || next == 60); i++) {
 		if (at + 8 > length)
 			return;
-		next = head[at];
+		next = flow->next = head[at];
 		at += (head[at + 1] + 1u) * 8;
 	}
 	set_transport(flow, next, at, length);

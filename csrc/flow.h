@@ -13,6 +13,7 @@ struct vdp_flow {
 	uint32_t transport; /* of the TCP or UDP header; not of fragments */
 	uint16_t vlan;      /* of the outermost tag, 0 also without one */
 	uint8_t protocol;   /* 6 or 17 with transport */
+	uint8_t next; /* that the IP header, or the last extension header that is known, says comes behind */
 	bool ipv6;
 };
 

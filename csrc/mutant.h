@@ -38,6 +38,7 @@ enum vdp_mutant {
 	VDP_MUTANT_NO_HDR_LEN,
 	VDP_MUTANT_VALID_UNSEEN,
 	VDP_MUTANT_ROUND_ROBIN, /* automatic steering does not mind flows (receive.c) */
+	VDP_MUTANT_ACTS_TWICE,  /* what the flow filter looked at is delivered twice (receive.c) */
 	/* Split */
 	VDP_MUTANT_WRITES_TABLE,     /* the length in the head's descriptor */
 	VDP_MUTANT_INDIRECT_WRITE,   /* an indirect descriptor with WRITE is an error */

@@ -98,7 +98,8 @@ static void nic_choose_look(struct vdp_nic *nic)
 	const struct vdp_filter *filter = &nic->filter;
 
 	nic->steers = nic->port->steers && nic->active_pairs > 1;
-	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types || nic->steers;
+	nic->look = filter->vlans || filter->addresses || nic->rules.count || nic->rss.steer ||
+		    nic->rss.types || nic->steers;
 }
 
 static void nic_free(struct vdp_nic *nic)
@@ -242,6 +243,12 @@ void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss)
 	nic_choose_look(nic);
 }
 
+void vdp_nic_set_flow_rules(struct vdp_nic *nic, const struct vdp_flow_rules *rules)
+{
+	nic->rules = *rules;
+	nic_choose_look(nic);
+}
+
 void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
 {
 	nic->guest_offloads = nic->features & features;
@@ -276,6 +283,7 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	vdp_nic_set_mtu(nic, 0);
 	nic->filter = (struct vdp_filter){0};
 	nic->rss = (struct vdp_rss){0};
+	nic->rules.count = 0;
 	memset(&nic->steer, 0, sizeof(nic->steer));
 	vdp_nic_set_active_pairs(nic, nic->conf.pairs);
 	for (uint32_t i = 0; i < nic->conf.pairs; i++)

@@ -15,6 +15,7 @@
 #include "capture.h"
 #include "dma.h"
 #include "filter.h"
+#include "flow_rules.h"
 #include "mutant.h"
 #include "rss.h"
 #include "worker.h"
@@ -137,6 +138,8 @@ void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] 
  */
 void vdp_nic_set_filter(struct vdp_nic *nic, const struct vdp_filter *filter);
 void vdp_nic_set_rss(struct vdp_nic *nic, const struct vdp_rss *rss);
+/* [paused] The driver's flow filter, in front of all steering; copied. A reset takes it away. */
+void vdp_nic_set_flow_rules(struct vdp_nic *nic, const struct vdp_flow_rules *rules);
 /* Of one queue: notify after so many packets (0: however many) or microseconds (0: at once). Ref: 5.1.6.5.9
  */
 void vdp_nic_set_calm(struct vdp_nic *nic, uint32_t queue, uint32_t packets, uint32_t usecs);

@@ -83,7 +83,7 @@ struct vdp_nic {
 	bool mergeable;          /* receive buffers */
 	bool steers;             /* automatically, where the port does and there are pairs to choose from */
 	bool calm;               /* there is a queue that coalesces notifications */
-	bool look;               /* at each frame from the wire: filter or rss asks for it */
+	bool look;               /* at each frame from the wire: filter, rules or rss ask for it */
 	uint32_t longest;        /* frame without a VLAN tag that may be received; UINT32_MAX: any */
 	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
 	struct vdp_filter filter;
@@ -107,6 +107,9 @@ struct vdp_nic {
 	struct vdp_nic_error reported; /* the error, for any thread */
 	int port_error;                /* atomic: errno that the port is down with, or 0 */
 	struct vdp_inject *inject;     /* atomic: NULL until the first one */
+
+	/* The worker's again: large, and looked at for few NICs. */
+	struct vdp_flow_rules rules;
 
 	/* Control's. */
 	uint32_t pause_depth;

@@ -122,13 +122,38 @@ static uint32_t steered(
 	return VDP_LIKELY(vdp_nic_usable(nic, nic->pairs[to].rx)) ? to : another_pair(nic);
 }
 
+/* Where a frame that no rule was for goes. */
+static uint32_t steer(struct vdp_nic *nic, struct vdp_pair *pair, const struct vdp_net_hdr *header,
+    const struct vdp_flow *flow, const uint8_t *head)
+{
+	if (nic->rss.steer)
+		return vdp_rss_pair(&nic->rss, header->hash, header->hash_report);
+	if (nic->steers && nic->conf.mutant == VDP_MUTANT_ROUND_ROBIN)
+		return (uint32_t)(pair->sequence++ % nic->active_pairs);
+	if (nic->steers)
+		return steered(nic, pair, flow, head);
+	return (uint32_t)(pair - nic->pairs);
+}
+
+/* Filters come first, then rules. *to: only for DIRECT. Ref: virtio 1.4, 5.1.9.6 */
+static enum vdp_flow_action filtered(
+    const struct vdp_nic *nic, const struct vdp_flow *flow, const uint8_t *head, uint32_t *to)
+{
+	if (!vdp_filter_pass(&nic->filter, head, flow->vlan))
+		return VDP_FLOW_DROP;
+	if (!nic->rules.count)
+		return VDP_FLOW_NO_MATCH;
+	return vdp_flow_rules_find(&nic->rules, flow, head, to);
+}
+
 /* Filter and steer; returns the pair that the frame is for, or NULL. */
 static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_net_hdr *header,
     const struct vdp_flow *flow, const uint8_t *head)
 {
-	uint32_t to;
+	uint32_t to = 0;
+	enum vdp_flow_action action = filtered(nic, flow, head, &to);
 
-	if (!vdp_filter_pass(&nic->filter, head, flow->vlan)) {
+	if (action == VDP_FLOW_DROP) {
 		vdp_count(&pair->rx->stats.filtered, 1);
 		return NULL;
 	}
@@ -139,13 +164,8 @@ static struct vdp_pair *choose(struct vdp_nic *nic, struct vdp_pair *pair, struc
 		header->hash =
 		    vdp_flow_hash(&hashed, head, nic->rss.types, nic->rss.key, &header->hash_report);
 	}
-	to = (uint32_t)(pair - nic->pairs);
-	if (nic->rss.steer)
-		to = vdp_rss_pair(&nic->rss, header->hash, header->hash_report);
-	else if (nic->steers && nic->conf.mutant == VDP_MUTANT_ROUND_ROBIN)
-		to = (uint32_t)(pair->sequence++ % nic->active_pairs);
-	else if (nic->steers)
-		to = steered(nic, pair, flow, head);
+	if (action == VDP_FLOW_NO_MATCH)
+		to = steer(nic, pair, header, flow, head);
 	if (to >= nic->conf.pairs || !vdp_nic_usable(nic, nic->pairs[to].rx)) {
 		vdp_count(&pair->rx->stats.dropped, 1);
 		return NULL;
@@ -187,6 +207,8 @@ static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct v
 		received = deliver_mended(nic, to->rx, &frame);
 	else
 		received = deliver_one(nic, to->rx, &frame);
+	if (nic->rules.count && nic->conf.mutant == VDP_MUTANT_ACTS_TWICE)
+		received += deliver_one(nic, to->rx, &frame);
 	if (to != pair && received)
 		nic->net->flush(to->rx, NULL);
 	return received;

@@ -70,6 +70,10 @@ static bool device_live(struct vdp_nic *nic, uint32_t queue)
 	return nic->queues[queue].live;
 }
 
+/* Looks at each frame, and leaves it where it is. */
+static const struct vdp_flow_rules stays = {.count = 2,
+    .rule = {{.network = 6, .transport = 17, .action = VDP_FLOW_DIRECT}, {.action = VDP_FLOW_DIRECT}}};
+
 static void device_set_features(struct device *device, struct fuzz_input *in, bool packed)
 {
 	uint8_t bits = fuzz_u8(in);
@@ -86,8 +90,10 @@ static void device_set_features(struct device *device, struct fuzz_input *in, bo
 	features |= bits & 128 ? DEVICE_F_HASH : 0;
 	device->batch = features & DEVICE_F_IN_ORDER;
 	vdp_nic_set_features(device->nic, features);
-	if (features & DEVICE_F_HASH) /* every frame is looked at, and its hash reported */
+	if (features & DEVICE_F_HASH) { /* every frame is looked at, and its hash reported */
 		vdp_nic_set_rss(device->nic, &(struct vdp_rss){.types = ~0u, .key = {0x6d, 0x5a}});
+		vdp_nic_set_flow_rules(device->nic, &stays);
+	}
 	for (uint32_t i = 0; i < ARENA_QUEUES; i++)
 		device->rules[i] = (struct model_rules){
 		    .indirect = features & DEVICE_F_INDIRECT,

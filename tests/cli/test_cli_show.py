@@ -23,6 +23,7 @@ SCHEMA: dict[str, type] = {
     "doorbells": dict,
     "iommu": dict,
     "iova_ranges": list,
+    "flow_filter": dict,
 }
 
 
@@ -48,6 +49,25 @@ def test_every_feature_is_offered_or_has_a_reason(cli: Cli) -> None:
     assert set(features["guest"]) | set(features["not_offered"]) == {bit.name for bit in Feature}
     assert not set(features["guest"]) & set(features["not_offered"])
     assert all(features["not_offered"].values())
+
+
+def test_show_says_what_the_flow_filter_has(cli: Cli) -> None:
+    assert cli("show", "-j", "soft").json["flow_filter"] == {}
+    assert re.search(r"^flow filter +none$", cli("show", "soft").out, re.MULTILINE)
+    found = cli("show", "-j", "soft:admin=on").json["flow_filter"]
+    assert (found["rules_limit"], found["headers"][:2], found["actions"]) == (
+        64,
+        ["ETH", "IPV4"],
+        ["DROP", "DIRECT_RX_VQ"],
+    )
+    line = re.search(r"^flow filter +(.*)$", cli("show", "soft:admin=on").out, re.MULTILINE)
+    assert line and line[1].startswith("64 rules in 16 groups, by 16 classifiers of ETH IPV4")
+
+
+def test_a_device_that_does_not_tell_of_its_flow_filter(cli: Cli) -> None:
+    found = cli("show", "-j", "soft:admin=on,mutant=ADC-5").json["flow_filter"]
+    assert "LIST_USE" in found["problem"]
+    assert "not told: LIST_USE" in cli("show", "soft:admin=on,mutant=ADC-5").out
 
 
 def test_registers_only_when_asked_for(cli: Cli) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.soft.soft_rig import Nic
 from tests.soft.test_soft_commands import Told
-from vfiodpa.soft.admin import SUPPORTED, Admin, AdminQueue
+from vfiodpa.soft.admin import SUPPORTED, AdminQueue
 from vfiodpa.soft.settings import NetState
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_admin import (
@@ -27,8 +27,8 @@ LISTS = 1 << Op.LIST_QUERY | 1 << Op.LIST_USE
 
 class Asked:
     def __init__(self) -> None:
-        self.admin = Admin()
-        self.queue = AdminQueue("soft", NetState(1, Told()), self.admin)
+        self.queue = AdminQueue("soft", NetState(1, Told()), steers=False)
+        self.admin = self.queue.admin
 
     def ask(
         self, opcode: int, data: bytes = b"", group: int = GroupType.SELF

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vfiodpa.soft import commands
 from vfiodpa.soft.commands import COMMANDS
+from vfiodpa.soft.flow_filter import Match
 from vfiodpa.soft.settings import GUEST_OFFLOADS, HASHES, Moderation, NetState, Refused, Rss
 from vfiodpa.soft.stats import QueueStats
 from vfiodpa.spec.features import NONE, Feature
@@ -46,6 +47,7 @@ class Told:
         self.rss = Rss()
         self.offloads = NONE
         self.announcements = 0
+        self.flow_rules: list[Match] = []
         self.moderation: dict[int, Moderation] = {}
 
     def set_mac(self, mac: bytes) -> None:
@@ -65,6 +67,9 @@ class Told:
 
     def set_guest_offloads(self, offloads: Feature) -> None:
         self.offloads = offloads
+
+    def set_flow_rules(self, rules: Sequence[Match]) -> None:
+        self.flow_rules = list(rules)
 
     def announced(self) -> None:
         self.announcements += 1

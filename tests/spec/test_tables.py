@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import vfiodpa.spec
 from vfiodpa.layout import Layout
 from vfiodpa.registers import RegisterBlock
-from vfiodpa.spec import pci, vhost_user, virtio_net, virtio_pci, virtio_ring
+from vfiodpa.spec import pci, vhost_user, virtio_admin, virtio_flow_filter, virtio_net, virtio_pci, virtio_ring
 from vfiodpa.spec.softnic import VendorCfg
 from vfiodpa.spec.vhost_user import BackendRequest, Protocol, Request
 
@@ -129,6 +129,13 @@ def test_msix() -> None:
         (virtio_net.NetHdr, 12, {"flags": 0, "gso_type": 1, "hdr_len": 2, "gso_size": 4, "csum_start": 6}),
         (virtio_net.NetHdr, 12, {"csum_offset": 8, "num_buffers": 10}),
         (virtio_net.NetHdrHash, 20, {"num_buffers": 10, "hash_value": 12, "hash_report": 16}),
+        (virtio_admin.ObjectCommand, 16, {"type": 0, "id": 4, "flags": 8}),
+        (virtio_flow_filter.FfResources, 20, {"groups_limit": 0, "classifiers_limit": 4, "rules_limit": 8}),
+        (virtio_flow_filter.FfResources, 20, {"rules_per_group_limit": 12, "last_rule_priority": 16}),
+        (virtio_flow_filter.FfResources, 20, {"selectors_per_classifier_limit": 17}),
+        (virtio_flow_filter.FfSelector, 8, {"type": 0, "flags": 1, "length": 4}),
+        (virtio_flow_filter.FfRule, 16, {"group_id": 0, "classifier_id": 4, "rule_priority": 8, "key_length": 9}),
+        (virtio_flow_filter.FfRule, 16, {"action": 10, "vq_index": 12}),
         (vhost_user.Header, 12, {"request": 0, "flags": 4, "length": 8}),
         (vhost_user.VringState, 8, {"index": 0, "num": 4}),
         (vhost_user.VringAddr, 40, {"index": 0, "flags": 4, "desc": 8, "used": 16, "avail": 24, "log": 32}),
@@ -145,6 +152,18 @@ def test_msix() -> None:
 def test_layouts(layout: type[Layout], size: int, offsets: dict[str, int]) -> None:
     assert layout.size == size
     assert {name: layout.offset_of(name) for name in offsets} == offsets
+
+
+def test_selectors_and_actions() -> None:
+    ff = virtio_flow_filter
+    two = (ff.Selector(ff.FfHeader.ETH, b"\xff" * 14, ff.FfMaskFlag.PARTIAL_MASK), ff.Selector(5, b"\1\2"))
+    data = ff.pack_selectors(two)
+    assert data == bytes([2, *bytes(7)]) + b"\1\1\0\0\x0e\0\0\0" + b"\xff" * 14 + b"\5\0\0\0\2\0\0\0\1\2"
+    assert ff.unpack_selectors(data + b"more") == two
+    assert ff.unpack_actions(ff.pack_actions([1, 2]) + b"more") == (1, 2)
+    for unpack, short in ((ff.unpack_selectors, data[:-1]), (ff.unpack_actions, ff.pack_actions([1, 2])[:-1])):
+        with pytest.raises(ValueError, match="there"):
+            unpack(short)
 
 
 def test_descriptor_flags() -> None:

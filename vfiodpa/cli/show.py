@@ -13,7 +13,9 @@ from ..pci.address import is_address, normalise
 from ..pci.device import PciDevice
 from ..pci.host import Host
 from ..spec import features as spec
+from ..spec.features import Feature
 from ..spec.pci import ConfigHeader
+from ..validate.flow_filter_facts import describe_flow_filter
 from ..vdpa.candidate import Candidate
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.doorbell import why_no_page
@@ -61,14 +63,24 @@ def _show_nic(arguments: argparse.Namespace, facts: dict[str, Any]) -> ExitCode:
     access = Access(arguments.iommu, arguments.unsafe_noiommu, arguments.trace)
     with open_nic(arguments.device, access=access, driver=arguments.driver) as nic:
         body = facts | describe(nic)
+        if arguments.registers:
+            body["registers"] = nic.regs.dump()
+        registers = [f"\n{name}: {block!r}" for name, block in nic.regs] if arguments.registers else []
+        body["flow_filter"] = _flow_filter(nic)  # last: it resets the device
         if arguments.json:
-            print_json("show/1", body | ({"registers": nic.regs.dump()} if arguments.registers else {}))
+            print_json("show/1", body)
             return ExitCode.DONE
         _print_device(body, by_reason(explain(nic.features.device, nic.features.guest)))
-        if arguments.registers:
-            for name, block in nic.regs:
-                print(f"\n{name}: {block!r}")
+        for block in registers:
+            print(block)
     return ExitCode.DONE
+
+
+def _flow_filter(nic: Nic) -> dict[str, Any]:
+    """What the device says of it, where it has an administration queue to ask."""
+    if not nic.features.device & Feature.ADMIN_VQ:
+        return {}
+    return describe_flow_filter(nic.function)
 
 
 def describe(nic: Nic) -> dict[str, Any]:
@@ -125,6 +137,7 @@ def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> No
         ("interrupts", body["interrupts"]),
         ("IOMMU", " ".join(word for word in (iommu["kind"], iommu["reason"] and f"({iommu['reason']})") if word)),
         ("IOVA", ", ".join(f"{first}-{last}" for first, last in body["iova_ranges"])),
+        ("flow filter", _flow_filter_words(body["flow_filter"])),
         ("can", ", ".join(can)),
         ("cannot", ", ".join(cannot)),
         ("device offers", " ".join(features["device"])),
@@ -134,6 +147,18 @@ def _print_device(body: dict[str, Any], not_offered: dict[str, list[str]]) -> No
     for why, names in not_offered.items():
         print_folded(f"{why}:", indent=2)
         print_folded(" ".join(names), indent=6)
+
+
+def _flow_filter_words(facts: dict[str, Any]) -> str:
+    if not facts:
+        return "none"
+    if "problem" in facts:
+        return f"not told: {facts['problem']}"
+    partial = " (any bits)" if facts["partial_masks"] == facts["headers"] else ""
+    return (
+        f"{facts['rules_limit']} rules in {facts['groups_limit']} groups, by {facts['classifiers_limit']} classifiers "
+        f"of {' '.join(facts['headers'])}{partial}: {' '.join(facts['actions'])}"
+    )
 
 
 def _config_words(config: dict[str, Any]) -> list[str]:

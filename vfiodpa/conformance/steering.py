@@ -35,8 +35,12 @@ class Steered:
         if bench.pairs < 2:
             raise NotApplicable("the device has one queue pair: nothing is to be chosen")
         self.bench = bench
-        self.control = Control.start(bench, int(Feature.NET_MQ) | extra, QUEUES)
+        self.control = self.start(int(Feature.NET_MQ) | extra)
         self.receiver = Receiver(bench, (FIRST, SECOND), count=BUFFERS)
+
+    def start(self, features: int) -> Control:
+        """Have the device run with all of its queues."""
+        return Control.start(self.bench, features, QUEUES)
 
     def send(self, flow: Flow) -> bytes:
         """Put a frame of a flow on the wire; returns its mark."""

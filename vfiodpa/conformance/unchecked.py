@@ -4,13 +4,11 @@ from __future__ import annotations
 
 OWNER = "wants the owner function with virtual functions of its own: there is no bench for that yet"
 RECORDED = "a permission or a reason: there is nothing to decide"
-NO_RESOURCES = "the software NIC has no capability and no resource object: a check could not be proved"
 OUT_OF_MEMORY = "nothing makes the software NIC answer EAGAIN or ENOMEM: a check could not be proved"
 
 _NO_FIELD = "without the feature the header has no such field: what lies at its place is the frame (N-TX-2, N-RX-5)"
 _NO_TUNNELS = "wants UDP_TUNNEL_GSO of the software NIC and of its peer, which have none"
 _NO_IPSEC = "wants IPsec: the software NIC has none, and no NIC of today does"
-_NO_FLOW_FILTER = "wants a flow filter: the software NIC has none"
 
 
 def _because(reason: str, clauses: str) -> dict[str, str]:
@@ -26,9 +24,6 @@ _ADMIN = {
         "LGI-6 LGI-7 LGI-8 LGI-9 LGI-10 LGI-11 LGI-12 LGI-13 LGI-14 LGI-15 LGI-17",
     ),
     **_because(RECORDED, "ADC-9 ADC-11 ADC-18 ADQ-10 CAP-4 OBJ-7 PRT-8 PRT-24 LGI-16"),
-    **_because(
-        NO_RESOURCES, "CAP-2 CAP-3 CAP-7 CAP-9 CAP-10 OBJ-1 OBJ-2 OBJ-3 OBJ-4 OBJ-5 OBJ-6 OBJ-8 OBJ-9 OBJ-10 OBJ-11"
-    ),
     **_because(OUT_OF_MEMORY, "ADQ-11"),
 }
 
@@ -87,7 +82,7 @@ _NETWORK = {
     **{f"N-RCTX-{number}": "wants RSS_CONTEXT, which the software NIC does not have" for number in range(1, 3)},
     "N-COAL-7": "a permission: no device can break it",
     "N-STAT-6": "64-bit counters do not wrap within anybody's time",
-    **{f"N-FF-{number}": _NO_FLOW_FILTER for number in range(1, 22)},
+    "N-FF-17": "a permission: no device can break it",
     **{f"N-IPS-{number}": _NO_IPSEC for number in range(1, 11)},
     # Rules in running text
     "X-6": _NO_IPSEC,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from .._native import ffi
+from .._native import ffi, lib
 from ..spec.features import Feature
+from ..spec.virtio_flow_filter import FfHeader
 from ..spec.virtio_net import NetStatus, RxCommand
 from .engine import Engine
+from .flow_filter import Match
 from .netconfig import NetConfigModel
 from .settings import Moderation, NetState, Rss
 from .state import CommonState
@@ -49,6 +52,13 @@ class NicEffects:
         native.key[0 : len(rss.key)] = list(rss.key)
         self._engine.set_rss(native)
 
+    def set_flow_rules(self, rules: Sequence[Match]) -> None:
+        native = ffi.new("struct vdp_flow_rules *")
+        native.count = len(rules)
+        for at, rule in enumerate(rules):
+            _fill(native.rule[at], rule)
+        self._engine.set_flow_rules(native)
+
     def set_guest_offloads(self, offloads: Feature) -> None:
         self._engine.set_guest_offloads(offloads)
 
@@ -63,3 +73,26 @@ class NicEffects:
 
     def counters(self, queue: int) -> Mapping[str, int] | None:
         return self._engine.queue_stats(queue) if queue < self._engine.queues else None
+
+
+# Of each header: where it lies in a key of csrc/flow_rules.h, and which field says that it has to be there.
+_PLACES = {
+    FfHeader.ETH: (0, "", 0),
+    FfHeader.IPV4: (lib.VDP_FLOW_NETWORK, "network", 4),
+    FfHeader.IPV6: (lib.VDP_FLOW_NETWORK, "network", 6),
+    FfHeader.TCP: (lib.VDP_FLOW_TRANSPORT, "transport", 6),
+    FfHeader.UDP: (lib.VDP_FLOW_TRANSPORT, "transport", 17),
+}
+
+
+def _fill(native: Any, rule: Match) -> None:
+    """A ``struct vdp_flow_rule``."""
+    for selector, key in zip(rule.selectors, rule.keys, strict=True):
+        at, field, value = _PLACES[FfHeader(selector.type)]
+        end = at + len(selector.mask)
+        native.mask[at:end] = list(selector.mask)
+        native.key[at:end] = [bits & mask for bits, mask in zip(key, selector.mask, strict=True)]
+        if field:
+            setattr(native, field, value)
+    native.action = lib.VDP_FLOW_DROP if rule.pair is None else lib.VDP_FLOW_DIRECT
+    native.pair = rule.pair or 0

@@ -209,6 +209,12 @@ class Engine:
             for nic in nics:
                 lib.vdp_nic_set_rss(nic, conf)
 
+    def set_flow_rules(self, conf: Any) -> None:
+        """The flow filter: a ``struct vdp_flow_rules *``."""
+        with self.paused() as nics:
+            for nic in nics:
+                lib.vdp_nic_set_flow_rules(nic, conf)
+
     def set_guest_offloads(self, offloads: Feature) -> None:
         """``NET_GUEST_*`` that the driver takes, of those negotiated."""
         with self.paused() as nics:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..spec.features import NONE, Feature
 from ..spec.virtio_net import HashType, RxCommand, TunnelType, control_queue
+from .flow_filter import Match
 
 F = Feature
 
@@ -68,6 +69,9 @@ class Effects(Protocol):
 
     def set_moderation(self, queue: int, moderation: Moderation) -> None:
         """Coalesce the notifications of a receive or transmit queue."""
+
+    def set_flow_rules(self, rules: Sequence[Match]) -> None:
+        """The flow filter's rules, the first to be tried first (virtio 1.4, 5.1.9.6)."""
 
     def announced(self) -> None:
         """The driver did what ``NetStatus.ANNOUNCE`` asks for."""

@@ -19,7 +19,7 @@ from ..spec.virtio_pci import CommonCfg, IsrCfg, IsrStatus
 from ..spec.virtio_ring import PACKED_START
 from . import rules
 from .access import Sections, StrictWindow
-from .admin import Admin, AdminQueue
+from .admin import AdminQueue
 from .common import Common
 from .control_queue import SIZE as CONTROL_SIZE
 from .control_queue import ControlQueue
@@ -122,10 +122,10 @@ class VirtioNet:
             offered = Feature(self.mutant.features(int(offered)))
         self.state: CommonState = CommonState(offered, queues, options.vectors, int(options.admin))
         self.net = NetConfigModel(name, options.features, options.mac, options.mtu, options.queues, options.speed)
-        self.settings = NetState(options.queues, NicEffects(engine, self.net, self.state))
+        self.settings: NetState = NetState(options.queues, NicEffects(engine, self.net, self.state))
         has_control = bool(options.features & Feature.NET_CTRL_VQ)
         self.control = ControlQueue(name, self.settings) if has_control else None
-        self.admin = AdminQueue(name, self.settings, Admin()) if options.admin else None
+        self.admin = AdminQueue(name, self.settings, steers=options.workers <= 1) if options.admin else None
         ifcvf = options.model is Model.IFCVF
         self.common = (IfcvfCommon if ifcvf else Common)(name, self.state, self, strict=options.strict)
         self.faulty = FaultyCommon(StrictWindow(name, self.common, CommonCfg.size))

@@ -1,13 +1,13 @@
 """Device groups and their administration commands.
 
-Ref: virtio 1.3, 2.12 and 2.13; the self group and capabilities: virtio 1.4.
+Ref: virtio 1.3, 2.12 and 2.13; the self group, capabilities and resource objects: virtio 1.4, 2.12.1.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-from ..layout import Layout, array, le8, le16, le64
+from ..layout import Layout, array, le8, le16, le32, le64
 
 
 class GroupType(IntEnum):
@@ -30,6 +30,11 @@ class AdminOpcode(IntEnum):
     CAP_ID_LIST_QUERY = 0x7  # since 1.4
     DEVICE_CAP_GET = 0x8
     DRIVER_CAP_SET = 0x9
+    # As their sections and Linux say; the table of 2.12.1 has MODIFY and QUERY the other way round.
+    OBJECT_CREATE = 0xA
+    OBJECT_MODIFY = 0xB
+    OBJECT_QUERY = 0xC
+    OBJECT_DESTROY = 0xD
 
 
 class AdminStatus(IntEnum):
@@ -80,6 +85,20 @@ class CapabilityId(
 ):
     id = le16
     reserved = array(le8, 6)
+
+
+class ObjectHeader(Layout, size=8, ref="virtio 1.4, 2.12.1, struct virtio_admin_cmd_resource_obj_cmd_hdr"):
+    """All of OBJECT_DESTROY's data. Ids are the driver's, unique within a type, from 0 to below the type's limit."""
+
+    type = le16
+    reserved = array(le8, 2)
+    id = le32
+
+
+class ObjectCommand(ObjectHeader, size=16, ref="virtio 1.4, 2.12.1, the data of OBJECT_CREATE, MODIFY and QUERY"):
+    """Followed by the object's own data, but for OBJECT_QUERY."""
+
+    flags = le64
 
 
 def opcode_list(bits: int) -> bytes:

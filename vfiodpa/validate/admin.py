@@ -27,6 +27,7 @@ from .control import CONTROL_SIZE, Answer, Control
 from .verdict import NotApplicable, Refused
 
 ROOM = AdminReply.size + 64  # bytes for a reply: opcodes up to 511
+ROOM_FOR_ALL = 2048  # the same for a list of capabilities, or an object
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +71,21 @@ class Admin:
         self.queue = Control(bench, index)
 
     @classmethod
-    def start(cls, bench: Bench) -> Admin:
-        """A running device with its first administration queue, of a device that has a self group."""
+    def start(cls, bench: Bench, extra: int = 0, queues: tuple[int, ...] = (RX, TX)) -> Admin:
+        """A running device with its first administration queue, of a device that has a self group.
+
+        ``extra`` features as far as they are offered; with CTRL_VQ the control queue is enabled, too.
+        """
         bench.needs(Feature.ADMIN_VQ)
-        bench.negotiate(int(Feature.ADMIN_VQ))
+        bench.negotiate(int(Feature.ADMIN_VQ) | int(extra))
         common = bench.device.common
         if not common.has(type(common).admin_queue_num) or not common.admin_queue_num:
             raise NotApplicable("admin_queue_num reads 0: there is no administration queue")
         index = int(common.admin_queue_index)
-        for queue in (RX, TX):
+        for queue in queues:
             bench.add_queue(queue)
+        if bench.device.features & Feature.NET_CTRL_VQ:
+            bench.add_queue(bench.control_queue, CONTROL_SIZE)
         bench.add_queue(index, CONTROL_SIZE)
         bench.device.go()
         admin = cls(bench, index)
@@ -107,6 +113,11 @@ class Admin:
         if not reply.ok:
             raise Refused(f"LIST_QUERY was answered with {reply}")
         return reply.bits
+
+    def capabilities(self) -> int:
+        """Capability ids that the device has, as a bitmap, once CAP_ID_LIST_QUERY is in use; 0 without that."""
+        reply = self.ask(AdminOpcode.CAP_ID_LIST_QUERY, room=ROOM_FOR_ALL)
+        return reply.bits if reply.ok else 0
 
     def use(self, opcodes: int) -> Reply:
         """Tell which opcodes are going to be used."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 from ...errors import UsageError
-from . import admin, basic, net, net_config, pci, pci_registers, rings, suspend
+from . import admin, basic, flow_filter, net, net_config, objects, pci, pci_registers, rings, suspend
 from .mutant import Mutant, MutantWindow
 
 __all__ = ["Mutant", "MutantWindow", "all_mutants", "mutant_of"]
@@ -22,7 +22,7 @@ def all_mutants() -> dict[str, Mutant]:
     """Every mutant by the clause that it breaks."""
     return {
         mutant.clause: mutant
-        for table in (basic, admin, pci, pci_registers, net, net_config, rings, suspend)
+        for table in (basic, admin, objects, pci, pci_registers, net, flow_filter, net_config, rings, suspend)
         for mutant in table.MUTANTS
     }
 

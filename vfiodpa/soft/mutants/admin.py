@@ -6,29 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...spec.virtio_admin import AdminCommand, AdminOpcode, AdminQualifier, AdminReply, AdminStatus, GroupType
-from ..admin import INVALID_FIELD, SUPPORTED, AdminQueue, Failed
+from ..admin import SUPPORTED, AdminQueue
+from ..refusal import INVALID_FIELD, Failed
+from .commands import CarryOut, WithQueue, commands
 from .mutant import Mutant
 
 if TYPE_CHECKING:
     from ..virtio_net import VirtioNet
 
 Op, Q, S = AdminOpcode, AdminQualifier, AdminStatus
-CarryOut = Callable[[int, int, bytes], bytes]
-WithQueue = Callable[[AdminQueue, CarryOut, int, int, bytes], bytes]
 WithReply = Callable[[bytes, bytes, int], bytes]  # of a command, its reply, and the room for that
-
-
-def _commands(twist: WithQueue) -> Callable[[VirtioNet], None]:
-    """Carry commands out another way: ``twist`` has the queue, the right way, opcode, group and data."""
-
-    def patch(nic: VirtioNet) -> None:
-        queue = nic.admin
-        if queue:
-            right = queue.carry_out
-            replacement: Any = lambda opcode, group, data: twist(queue, right, opcode, group, data)  # noqa: E731
-            queue.carry_out = replacement  # type: ignore[method-assign]
-
-    return patch
 
 
 def _replies(twist: WithReply) -> Callable[[VirtioNet], None]:
@@ -141,14 +128,17 @@ class _Remembers:
 
 
 def _no_such_capability_is_einval(_queue: AdminQueue, right: CarryOut, opcode: int, group: int, data: bytes) -> bytes:
-    if opcode in (Op.DEVICE_CAP_GET, Op.DRIVER_CAP_SET) and group == GroupType.SELF:
-        raise Failed(S.EINVAL, Q.INVALID_FIELD)
-    return right(opcode, group, data)
+    try:
+        return right(opcode, group, data)
+    except Failed as error:
+        if opcode in (Op.DEVICE_CAP_GET, Op.DRIVER_CAP_SET) and error.status == S.ENXIO:
+            raise Failed(*INVALID_FIELD) from error
+        raise
 
 
 def _refuses_again(failure: tuple[AdminStatus, AdminQualifier]) -> Callable[[VirtioNet], None]:
     def patch(nic: VirtioNet) -> None:
-        _commands(_Remembers(failure))(nic)  # each NIC remembers for itself
+        commands(_Remembers(failure))(nic)  # each NIC remembers for itself
 
     return patch
 
@@ -195,29 +185,31 @@ def _cut(length: int) -> WithReply:
     return lambda _command, reply, _room: reply[:length] if reply[:2] != b"\0\0" else reply
 
 
+_SET_MISSING = commands(_offers(SUPPORTED & ~(1 << Op.DRIVER_CAP_SET)))
+
 MUTANTS: tuple[Mutant, ...] = tuple(
     Mutant(clause, does, also, "admin=on", patch=patch)
     for clause, does, also, patch in (
-        ("ADC-2", "an unknown group is called an invalid opcode", (), _commands(_no_order_of_looks)),
-        ("ADC-3", "an unknown opcode is called an invalid command", (), _commands(_unknown_is_invalid_command)),
-        ("ADC-5", "LIST_USE is done, and answered with EAGAIN", (), _commands(_done_but_try_again)),
+        ("ADC-2", "an unknown group is called an invalid opcode", (), commands(_no_order_of_looks)),
+        ("ADC-3", "an unknown opcode is called an invalid command", (), commands(_unknown_is_invalid_command)),
+        ("ADC-5", "LIST_USE is done, and answered with EAGAIN", (), commands(_done_but_try_again)),
         (
             "ADC-6",
             "failures are answered with OK",
             ("ADC-2", "ADC-3", "ADC-12", "ADC-13", "ADC-14"),
             _replies(_all_is_well),
         ),
-        ("ADC-7", "an unknown opcode ends the use of all others", (), _commands(_unknown_ends_all_use)),
-        ("ADC-8", "a LIST_USE that fails counts", ("ADC-7",), _commands(_failed_use_counts)),
-        ("ADC-12", "all opcodes are legal after a reset", (), _commands(_all_is_legal_at_first)),
-        ("ADC-13", "LIST_USE adds to what is in use", ("ADC-14",), _commands(_use_only_adds)),
+        ("ADC-7", "an unknown opcode ends the use of all others", (), commands(_unknown_ends_all_use)),
+        ("ADC-8", "a LIST_USE that fails counts", ("ADC-7",), commands(_failed_use_counts)),
+        ("ADC-12", "all opcodes are legal after a reset", (), commands(_all_is_legal_at_first)),
+        ("ADC-13", "LIST_USE adds to what is in use", ("ADC-14",), commands(_use_only_adds)),
         (
             "ADC-14",
             "one opcode that is left out is called an invalid command",
             (),
-            _commands(_left_out_is_invalid_command),
+            commands(_left_out_is_invalid_command),
         ),
-        ("ADC-15", "LIST_QUERY lists what is in use", (), _commands(_shrinks)),
+        ("ADC-15", "LIST_QUERY lists what is in use", (), commands(_shrinks)),
         (
             "ADC-16",
             "lists that were used before a reset are put off",
@@ -238,8 +230,8 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         ("ADQ-6", "commands of more than 1024 bytes fail", (), _replies(_long_commands_fail)),
         ("ADQ-7", "failures have no reserved bytes", (), _replies(_cut(4))),
         ("ADQ-8", "failures have no qualifier", ("ADQ-7",), _replies(_cut(2))),
-        ("ADQ-9", "LIST_USE takes effect one command later", (), _commands(_use_is_late)),
-        ("CAP-1", "DRIVER_CAP_SET is missing", (), _commands(_offers(SUPPORTED & ~(1 << Op.DRIVER_CAP_SET)))),
-        ("CAP-8", "a capability that is not there is an invalid field", (), _commands(_no_such_capability_is_einval)),
+        ("ADQ-9", "LIST_USE takes effect one command later", (), commands(_use_is_late)),
+        ("CAP-1", "DRIVER_CAP_SET is missing", ("CAP-2", "CAP-3"), _SET_MISSING),
+        ("CAP-8", "a capability that is not there is an invalid field", (), commands(_no_such_capability_is_einval)),
     )
 )

@@ -31,9 +31,28 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum("N-RXB, N-RX", "num_buffers counts descriptors in one place and buffers in another", "buffers"),
     Erratum(
         "ADC, LGI",
-        "operation codes of modify and query differ between table and text; one command has two names; a status is "
-        "misspelt; two part names have no value; ranges of part types contradict each other",
+        "one command has two names; a status is misspelt; two part names have no value; ranges of part types "
+        "contradict each other",
         "not tested",
+    ),
+    Erratum(
+        "OBJ, N-FF",
+        "MODIFY is 0xb and QUERY 0xc in their sections, the other way round in the table of commands",
+        "either: it is found out with an object of its own",
+    ),
+    Erratum(
+        "CAP", "how a capability is disabled is not said", "it was not set, or set to no limits, selectors, actions"
+    ),
+    Erratum(
+        "N-FF-9",
+        "last_rule_priority is the highest priority in its description, and the first that must fail in the "
+        "requirement",
+        "what is above it must fail",
+    ),
+    Erratum(
+        "N-FF-21",
+        "PARTIAL_MASK is a flag of a selector where it is defined, and of the command in the requirement",
+        "either",
     ),
     Erratum(
         "N-RX", "the bits of CTRL_GUEST_OFFLOADS for UDP tunnels are 46 and 47, the features 65 and 66", "as written"
