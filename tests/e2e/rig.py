@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.settle import wait_asleep
 from vfiodpa.guest.guest import Guest
 from vfiodpa.guest.traffic import Mode, Plan, Traffic, Verdict
 from vfiodpa.guest.vhost_user import VhostUserGuest
@@ -54,6 +55,11 @@ class Served:
 
     def wait_state(self, state: State) -> None:
         wait_for(lambda: self.datapath.state is state, f"{state}: {self.datapath!r}")
+
+    def settle(self, guest: VhostUserGuest) -> None:
+        """Until the service has done what it does by itself, such as kicks and calls of a start, and the NIC sleeps."""
+        status(guest)  # its thread has come round
+        wait_asleep(self.function)
 
     def packets(self, queue: int) -> int:
         return self.function.queue_stats(queue)["packets"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -51,9 +50,10 @@ def send(guest: VhostUserGuest, frames: int = 1) -> None:
 def test_a_guest_that_asks_for_no_calls_gets_none(
     serve: Serve, connect: Connect, features: Feature, layout: Feature
 ) -> None:
-    guest = connect(serve("soft:poll=0"))
+    served = serve("soft:poll=0")
+    guest = connect(served)
     guest.start(features | layout)
-    time.sleep(0.02)  # each queue is called once at the start
+    served.settle(guest)  # each queue is called once at the start
     transmit = guest.queues[1]
     transmit.calls(False)
     calls(transmit)
@@ -65,9 +65,10 @@ def test_a_guest_that_asks_for_no_calls_gets_none(
 @Layout
 def test_with_event_idx_one_call_for_each_wish(serve: Serve, connect: Connect, layout: Feature) -> None:
     """Frames after the one that was asked for cause none."""
-    guest = connect(serve("soft:poll=0"))
+    served = serve("soft:poll=0")
+    guest = connect(served)
     guest.start(EVENT | layout)
-    time.sleep(0.02)
+    served.settle(guest)
     transmit = guest.queues[1]
     transmit.calls(False)
     calls(transmit)

@@ -39,9 +39,7 @@ def take(served: Served, guest: VhostUserGuest) -> None:
     """All pages, and the server knows that they are taken."""
     assert guest.take_notifiers(DEADLINE)
     wait_for(lambda: modes(served) == {"notifier"}, f"pages taken: {served.datapath.doorbells}")
-    seen = None
-    while seen != (seen := [kicks(served, queue.index) for queue in guest.queues]):
-        time.sleep(0.05)  # the server kicks each queue once more after that
+    served.settle(guest)  # the server kicks each queue once more after that
 
 
 def check_silent(served: Served, guest: VhostUserGuest) -> None:

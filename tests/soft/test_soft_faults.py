@@ -116,14 +116,14 @@ def test_a_device_that_never_leaves_reset_loses_bus_master(rig: Callable[[str], 
 def test_a_late_device_is_not_waited_for_again(rig: Callable[[str], FastRig]) -> None:
     one = running(rig, "soft", Fault.NO_RESET)
     assert isinstance(one.nic, VirtioPci)
-    one.nic._reset_device.seconds = 1.0
     with pytest.raises(DeviceTimeout):
         one.nic.reset()
+    one.nic._reset_device.seconds = 20.0
     start = time.monotonic()
     for again in (one.nic.reset, lambda: one.nic.negotiate(GUEST), one.nic.suspend):
         with pytest.raises(DeviceTimeout, match="has not ended since"):
             again()
-    assert time.monotonic() - start < 0.9
+    assert time.monotonic() - start < 20
     one.function.inject_fault(None)
     one.start()
     assert ConfigHeader(one.function.config).command & Command.BUS_MASTER

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.settle import settles
 from tests.soft.soft_rig import Nic, Ring
 from vfiodpa.spec.virtio_net import NetStatus
 from vfiodpa.spec.virtio_ring import SplitDesc
@@ -187,8 +188,8 @@ def test_a_third_one_waits_for_its_turn(
     ends: tuple[Nic, Nic], make_nic: Callable[[str], Nic], wire: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     third = make_nic(f"soft:link={wire}")
+    assert settles(lambda: "two NICs are on this wire already" in caplog.text, 5)
     assert not wait_link(third, True, 0.2)
-    assert "two NICs are on this wire already" in caplog.text
     ends[1].close()
     assert wait_link(third, True)
 
@@ -199,8 +200,8 @@ def test_ends_of_different_width_do_not_fit(
     one = make_nic(f"soft:link={wire}")
     time.sleep(0.1)
     make_nic(f"soft:queues=2,link={wire}")
+    assert settles(lambda: "the other side has 1 queue pairs, we 2" in caplog.text, 5)
     assert not wait_link(one, True, 0.3)
-    assert "the other side has 1 queue pairs, we 2" in caplog.text
 
 
 def shared_memory() -> int:

@@ -37,6 +37,7 @@ def test_a_check_sees_its_mutant(clause: str) -> None:
         open_target(f"soft:mutant={clause}") as target,
         Runner(target.function, target.wire, answer=IMPATIENT_S) as runner,
     ):
+        runner.calibrate()
         outcome = runner.run_one(all_checks()[clause])
     assert outcome.verdict in BROKEN, f"{mutant.does}: {outcome.verdict.value} {outcome.reason}"
     assert outcome.verdict is not Verdict.WEDGED, outcome.reason

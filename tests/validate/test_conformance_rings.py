@@ -38,6 +38,7 @@ def test_a_check_sees_its_mutant(clause: str) -> None:
         open_target(f"soft:mutant={clause}") as target,
         Runner(target.function, target.wire, answer=IMPATIENT_S) as runner,
     ):
+        runner.calibrate()
         outcome = runner.run_one(all_checks()[clause])
     assert outcome.verdict in BROKEN, mutant.does
     assert outcome.verdict is not Verdict.WEDGED, outcome.reason

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 
 import pytest
 
 import vfiodpa
 from hwtests.footprint import threads
+from tests.settle import wait_asleep
 from vfiodpa.errors import DeviceTimeout
 from vfiodpa.guest.direct import DirectGuest
+from vfiodpa.soft.function import SoftFunction
 from vfiodpa.spec.virtio_net import NetHdr
 from vfiodpa.vdpa.doorbell import DoorbellMode, Doorbells
 
@@ -33,11 +34,8 @@ class Bench:
 
     def publish(self) -> None:
         """Make a frame available while the NIC sleeps, so that only a kick can tell it."""
-        still, polls = 0, -1
-        while still < 3:  # a busy machine may keep the worker from its processor for a while
-            time.sleep(0.01)
-            before, polls = polls, self.nic.counters()["workers"][0]["polls"]
-            still = still + 1 if polls == before else 0
+        assert isinstance(self.nic.function, SoftFunction)
+        wait_asleep(self.nic.function)
         self.guest.queues[TX].add(readable=[self.packet])
         self.guest.queues[TX].publish()
 

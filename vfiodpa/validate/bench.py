@@ -149,8 +149,10 @@ class Bench:
     def wait(self, true: Callable[[], Any], what: str, timeout: float | None = None) -> Any:
         """Poll until ``true`` returns something true, and return that; after ``timeout`` return what it said last."""
         end = time.monotonic() + (self.answer if timeout is None else timeout)
-        while not (result := true()) and time.monotonic() < end:
+        while not (result := true()):
             self.look(what)
+            if time.monotonic() >= end:
+                return true()  # the time may have passed without us: the last look comes after it
             time.sleep(0.0002)
         return result
 
@@ -163,8 +165,10 @@ class Bench:
         """Raise ``Deviation`` when ``seen`` changes within a silence; ``before``: from what, unless from now on."""
         before = seen() if before is None else before
         end = time.monotonic() + self.silence
-        while time.monotonic() < end:
+        over = False
+        while not over:
             self.look(what)
+            over = time.monotonic() >= end  # the last look comes after it: the time may have passed without us
             self.must(seen() == before, what)
             time.sleep(0.0005)
 

@@ -47,6 +47,7 @@ def prove(mutant: Mutant, check: Check, block: Iterable[Check]) -> Proof:
     others = [one for one in block if one is not check and one.clause.id not in mutant.also]
     device = f"soft:{mutant.options},mutant={mutant.clause}" if mutant.options else f"soft:mutant={mutant.clause}"
     with open_target(device) as target, Runner(target.function, target.wire, hooks=target.hooks) as runner:
+        runner.calibrate()
         outcome = runner.run_one(check)
         disturbed = tuple(
             one.clause.id

@@ -94,10 +94,11 @@ class SoftWire(Wire):
     def receive(self, timeout: float = 1.0) -> Heard | None:
         end = time.monotonic() + timeout
         while True:
+            late = time.monotonic() >= end  # before the last look: the time may have passed without us
             for ring in self._rx:
                 if ring.used_idx != ring.seen:
                     return self._take(ring)
-            if time.monotonic() >= end:
+            if late:
                 return None
             time.sleep(0.0002)
 
