@@ -30,6 +30,7 @@ from typing import Any
 
 from hwtests.peers import hugepages
 from hwtests.peers.backend import start_backend
+from hwtests.peers.lab import RingPath
 from hwtests.peers.program import ProgramError
 from hwtests.peers.testpmd import MEMORY_MB, Memory, two_cpus, virtio_user
 
@@ -40,14 +41,12 @@ SIZES = [64, 256, 1518]
 BURSTS = 32
 WARM_UP_S = 0.5
 # DPDK's names of virtio-user's paths: guides/nics/virtio.rst. The tenth, packed_vec, needs AVX-512.
-PATHS: dict[str, dict[str, bool]] = {
-    f"{'packed' if packed else 'split'}{'_inorder' if in_order else ''}_{'mrg' if mergeable else 'nonmrg'}": {
-        "packed": packed,
-        "in_order": in_order,
-        "mergeable": mergeable,
-    }
+PATHS: dict[str, RingPath] = {
+    f"{'packed' if packed else 'split'}{'_inorder' if in_order else ''}_{'mrg' if mergeable else 'nonmrg'}": RingPath(
+        packed=packed, in_order=in_order, mergeable=mergeable
+    )
     for packed, in_order, mergeable in itertools.product((False, True), (False, True), (True, False))
-} | {"split_vec": {"mergeable": False, "in_order": True, "vectorized": True}}
+} | {"split_vec": RingPath(vectorized=True)}  # IN_ORDER would switch it off
 QUIET = 50  # preemptions a second that a measurement can bear
 
 
@@ -77,16 +76,17 @@ class Sample:
 
 def measure(kind: str, case: Case, number: int, seconds: float, memory: Memory) -> Sample:
     """Start both sides, let the frames go round, look twice. Raises ProgramError when nothing moves."""
+    path = PATHS[case.path]
     server_cpu, peer_cpu = two_cpus()
     with tempfile.TemporaryDirectory(prefix="vfiodpa-") as name:
         directory = Path(name)
         server = start_backend(kind, directory, cpu=server_cpu, memory=memory)
         with (
             server.program,
-            virtio_user(
-                server.socket, directory / "guest.log", cpu=peer_cpu, memory=memory, **PATHS[case.path]
-            ) as guest,
+            virtio_user(server.socket, directory / "guest.log", cpu=peer_cpu, memory=memory, **path.options) as guest,
         ):
+            if guest.paths() != path.functions:
+                raise ProgramError(f"{case.path}: virtio-user chose {guest.paths()} instead of {path.functions}")
             guest.set_frame_size(case.size)
             guest.start(BURSTS)
             time.sleep(WARM_UP_S)

@@ -6,10 +6,11 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
-from hwtests.ports.frames import frame, offer, received, send, wait_link
+from hwtests.ports.frames import flow_frame, frame, offer, received, send, wait_link, wait_sum
 from hwtests.ports.namespace import ip, quiet
 from tests.soft.soft_rig import Nic
 from vfiodpa.errors import NoDevice
@@ -138,23 +139,81 @@ def test_frames_from_before_do_not_show_that_the_interface_is_up(
     assert received(rx, 3) == frame(3)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("version", [4, 6])
 def test_flows_are_spread_over_the_pairs(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket], workers: int, version: int
+) -> None:
+    """Both directions of a flow come in the same pair."""
+    nic = make_nic(f"soft:queues=3,workers={workers},packet=near")
+    nic.bring_up()
+    nic.f.device.engine.set_active_pairs(3)
+    rings, host = [offer(nic, 8, pair=pair) for pair in range(3)], listen("far")
+    came = [[0, 0, 0]]
+    for port in range(1000, 1004):
+        for back in (False, True):
+            host.send(flow_frame(port, version, back=back))
+            came.append(wait_sum(rings, len(came)))
+    steps = [[now - before for before, now in zip(*pair, strict=True)] for pair in pairwise(came)]
+    assert all(sorted(step) == [0, 0, 1] for step in steps), steps
+    assert steps[::2] == steps[1::2]
+    assert len({tuple(step) for step in steps}) > 1
+
+
+def test_fragments_of_a_frame_stay_together(
     make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]
 ) -> None:
-    nic = make_nic("soft:queues=2,packet=near")
+    """Only the first has ports."""
+    nic = make_nic("soft:queues=4,workers=4,packet=near")
     nic.bring_up()
-    nic.f.device.engine.set_active_pairs(2)
-    rings = [offer(nic, 8, pair=pair) for pair in (0, 1)]
-    host = listen("far")
-    for port in range(8):
-        udp = struct.pack(">HHHH", 1000 + port, 2000, 26, 0) + bytes(18)
-        header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 46, 0, 0, 64, 17, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
-        host.send(frame(0)[:12] + b"\x08\x00" + header + udp)
-    for _ in range(1000):
-        if rings[0].used + rings[1].used == 8:
-            break
-        time.sleep(0.005)
-    assert rings[0].used + rings[1].used == 8
+    nic.f.device.engine.set_active_pairs(4)
+    rings, host = [offer(nic, 8, pair=pair) for pair in range(4)], listen("far")
+    for at, more in enumerate((0x2000, 0x2000, 0x2000, 0x2000, 0)):
+        data = flow_frame(1000 + at)  # what looks like a port is payload in all but the first
+        host.send(data[:20] + (more + 3 * at).to_bytes(2, "big") + data[22:])
+    assert sorted(wait_sum(rings, 5)) == [0, 0, 0, 5]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_frames_reach_the_pairs_in_use(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket], workers: int
+) -> None:
+    """One of three, then two, then again one; then the first receive queue is reset."""
+    nic = make_nic(f"soft:queues=3,workers={workers},packet=near")
+    nic.bring_up()
+    engine, host = nic.f.device.engine, listen("far")
+    rings, sent = [offer(nic, 8, pair=pair) for pair in range(3)], 0
+    for active in (1, 2, 1):
+        engine.set_active_pairs(active)
+        before = [ring.used for ring in rings]
+        for port in range(3):
+            host.send(flow_frame(sent + port))
+        sent += 3
+        after = wait_sum(rings, sent)
+        assert sum(after) == sent
+        assert after[active:] == before[active:]
+    engine.set_active_pairs(2)
+    engine.disable(0)
+    for port in range(4):
+        host.send(flow_frame(port))
+    assert wait_sum(rings[1:2], 4 + after[1])[0] == 4 + after[1]
+
+
+def test_pairs_after_the_interface_was_down(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket]
+) -> None:
+    """The kernel takes its sockets out of the group then, and in again."""
+    nic = make_nic("soft:queues=3,workers=3,packet=near")
+    nic.bring_up()
+    nic.f.device.engine.set_active_pairs(1)
+    rx, host = offer(nic, 8), listen("far")
+    ip("link set near down")
+    assert wait_link(nic, False)
+    ip("link set near up")
+    assert say_until(host, frame(1), lambda: rx.used > 0)
+    for port in range(4):
+        host.send(flow_frame(port))
+    assert wait_sum([rx], 5)[0] >= 5
 
 
 def test_what_the_host_sends_there_is_not_for_the_guest(nic: Nic, listen: Callable[[str], socket.socket]) -> None:

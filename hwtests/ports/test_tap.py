@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hwtests.ports.frames import frame, offer, received, send, wait_link
+from hwtests.ports.frames import flow_frame, frame, offer, received, send, wait_link, wait_sum
 from hwtests.ports.namespace import ip, quiet
 from tests.soft.soft_rig import Nic, Ring
 from vfiodpa.errors import DeviceError
@@ -86,6 +86,30 @@ def test_each_pair_is_a_queue(make_nic: Callable[[str], Nic], listen: Callable[[
     for pair in (0, 1):
         send(nic, frame(pair), pair=pair)
         assert host.recv(2000) == frame(pair)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_frames_reach_the_pairs_in_use(
+    make_nic: Callable[[str], Nic], listen: Callable[[str], socket.socket], workers: int
+) -> None:
+    """One of three, then all, then two; and a pair that comes back sends, too."""
+    nic = make_nic(f"soft:queues=3,workers={workers},tap=vm0")
+    quiet("vm0")
+    nic.bring_up()
+    host, rings, sent = listen("vm0"), [offer(nic, 8, pair=pair) for pair in range(3)], 0
+    for active in (1, 3, 2):
+        nic.f.device.engine.set_active_pairs(active)
+        before = [ring.used for ring in rings]
+        for port in range(4):
+            host.send(flow_frame(100 + port))
+        sent += 4
+        after = wait_sum(rings, sent)
+        assert sum(after) == sent
+        assert after[active:] == before[active:]
+    send(nic, frame(2), pair=1)
+    assert wait_link(nic, True)
+    while host.recv(2000) != frame(2):
+        pass
 
 
 def test_an_interface_made_for_several_queues_takes_one(make_nic: Callable[[str], Nic]) -> None:

@@ -58,6 +58,8 @@ class Engine:
         self._calls: dict[int, int] = {}
         self._config_call = NONE
         self._stopped = False  # all lanes, because of an error in one
+        self._active = options.queues  # pairs
+        self._receiving: set[int] = set()  # pairs whose receive queue is enabled
         self.dma: Any = ffi.NULL  # struct vdp_dma *, the domain's
         self._pages = make_doorbell_pages(self.queues) if options.notifier else None
         self._pool = pool
@@ -190,12 +192,21 @@ class Engine:
             self._stopped = False
             for queue, fd in self._kicks.items():
                 lib.vdp_nic_set_kick(*self._lane(queue), fd)
+            self._receiving.clear()
+            self.set_active_pairs(self.queues // 2)
 
     def set_active_pairs(self, pairs: int) -> None:
         """How many pairs received frames are spread over."""
         with self.paused() as nics:
             for number, nic in enumerate(nics):
                 lib.vdp_nic_set_active_pairs(nic, self._pairs_of(number, pairs))
+            self._active = pairs
+            self._tell_the_wire()
+
+    def _tell_the_wire(self) -> None:
+        """Where frames from outside can be received; somewhere they must go also when nobody does."""
+        pairs = [pair for pair in range(self._active) if pair in self._receiving]
+        self.wire.receive_on(self._active, pairs or [0])
 
     def set_filter(self, conf: Any) -> None:
         """Which frames are for the driver: a ``struct vdp_filter *``."""
@@ -259,11 +270,20 @@ class Engine:
         with self.paused():
             rc = lib.vdp_nic_queue_enable(*self._lane(queue.index), conf)
             check(rc, f"queue {queue.index} cannot be enabled", device=self.name)
+            self._set_receiving(queue.index, True)
 
     def disable(self, queue: int) -> None:
         """Queue reset."""
         with self.paused():
             lib.vdp_nic_queue_disable(*self._lane(queue))
+            self._set_receiving(queue, False)
+
+    def _set_receiving(self, queue: int, on: bool) -> None:
+        pair, side = divmod(queue, 2)
+        if side or on == (pair in self._receiving):
+            return
+        self._receiving ^= {pair}
+        self._tell_the_wire()
 
     def position(self, queue: int) -> int:
         """The next available entry that the device takes (``QueueState.avail``)."""

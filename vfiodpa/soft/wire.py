@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DeviceError, LimitError, VfiodpaError, errno_name
 from .options import Port, SoftOptions
 from .wire_packet import open_packet
-from .wire_tap import open_tap
+from .wire_spread import spread
+from .wire_tap import attach_queues, open_tap
 
 NONE = -1
 
@@ -22,6 +24,7 @@ class Wire:
     """
 
     def __init__(self, options: SoftOptions, device: str) -> None:
+        self._port = options.port
         self.ports: list[int] = []
         self.capture = self.event = NONE
         try:
@@ -40,6 +43,16 @@ class Wire:
             self.capture = open_capture(Path(path), device)
         if path or options.port in (Port.TAP, Port.PACKET, Port.LINK):
             self.event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def receive_on(self, active: int, receiving: Sequence[int]) -> None:
+        """What comes from outside is to go to ``receiving``: at least one of the ``active`` first pairs.
+
+        Raises ``OSError``.
+        """
+        if self._port is Port.PACKET and len(self.ports) > 1:
+            spread(self.ports[0], receiving)
+        elif self._port is Port.TAP and len(self.ports) > 1:
+            attach_queues(self.ports, active)
 
     def close(self) -> None:
         """Close all; harmless twice."""

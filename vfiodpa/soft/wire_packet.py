@@ -11,12 +11,12 @@ import struct
 
 from .._native import lib
 from ..errors import DeviceError, LimitError, NoDevice, VfiodpaError, errno_name
+from .wire_spread import SOL_PACKET, spread
 
-_SOL_PACKET = 263
 _ADD_MEMBERSHIP, _RX_RING, _COPY_THRESH, _VERSION = 1, 5, 7, 10
 _VNET_HDR, _FANOUT, _IGNORE_OUTGOING = 15, 18, 23
 _TPACKET_V2, _PROMISCUOUS, _ETH_P_ALL = 1, 1, 3
-_FANOUT_HASH, _FANOUT_UNIQUE = 0, 0x2000
+_FANOUT_CBPF, _FANOUT_UNIQUE = 6, 0x2000
 
 
 def open_packet(interface: str, pairs: int, device: str) -> list[int]:
@@ -55,11 +55,11 @@ def _open(index: int, interface: str) -> socket.socket:
             (_COPY_THRESH, 1),  # what does not fit the ring's slots can be read
             (_IGNORE_OUTGOING, 1),
         ):
-            made.setsockopt(_SOL_PACKET, option, value)
-        made.setsockopt(_SOL_PACKET, _RX_RING, _ring())
+            made.setsockopt(SOL_PACKET, option, value)
+        made.setsockopt(SOL_PACKET, _RX_RING, _ring())
         made.bind((interface, _ETH_P_ALL))
         promiscuous = struct.pack("iHH8x", index, _PROMISCUOUS, 0)
-        made.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, promiscuous)
+        made.setsockopt(SOL_PACKET, _ADD_MEMBERSHIP, promiscuous)
     except BaseException:
         made.close()
         raise
@@ -73,10 +73,11 @@ def _ring() -> bytes:
 
 
 def _fan_out(sockets: list[socket.socket]) -> None:
-    group = _FANOUT_UNIQUE << 16
+    group = (_FANOUT_UNIQUE | _FANOUT_CBPF) << 16
     for one in sockets:
-        one.setsockopt(_SOL_PACKET, _FANOUT, group)
-        group = _FANOUT_HASH << 16 | one.getsockopt(_SOL_PACKET, _FANOUT) & 0xFFFF
+        one.setsockopt(SOL_PACKET, _FANOUT, group)
+        group = _FANOUT_CBPF << 16 | one.getsockopt(SOL_PACKET, _FANOUT) & 0xFFFF
+    spread(sockets[0].fileno(), range(len(sockets)))
 
 
 def _close(sockets: list[socket.socket]) -> None:

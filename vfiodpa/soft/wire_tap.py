@@ -5,10 +5,12 @@ Ref: Linux, Documentation/networking/tuntap.rst and uapi linux/if_tun.h.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import struct
+from collections.abc import Sequence
 
 from ..errors import DeviceError, LimitError, NoDevice, VfiodpaError, errno_name
 
@@ -17,6 +19,7 @@ NET_HDR = 12  # bytes before each frame: struct virtio_net_hdr with num_buffers
 
 _SET_IFF, _SET_OFFLOAD, _SET_VNET_HDR_SZ, _SET_VNET_LE = 0x4004_54CA, 0x4004_54D0, 0x4004_54D8, 0x4004_54DC
 _TAP, _MULTI_QUEUE, _NO_PI, _VNET_HDR = 0x0002, 0x0100, 0x1000, 0x4000
+_SET_QUEUE, _ATTACH, _DETACH = 0x4004_54D9, 0x0200, 0x0400
 _IFREQ = struct.Struct("16sH22x")
 
 
@@ -31,6 +34,14 @@ def open_tap(name: str, pairs: int, device: str) -> list[int]:
             os.close(fd)
         raise
     return fds
+
+
+def attach_queues(fds: Sequence[int], active: int) -> None:
+    """The kernel gives frames to the first ``active`` queues; a queue that is where it shall be stays so."""
+    for pair, fd in enumerate(fds):
+        flags = _ATTACH if pair < active else _DETACH
+        with contextlib.suppress(OSError):  # EINVAL: it is; else the interface is gone, which shows by itself
+            fcntl.ioctl(fd, _SET_QUEUE, _IFREQ.pack(b"", flags))
 
 
 def _open_queue(name: str, multi: bool, device: str) -> int:
