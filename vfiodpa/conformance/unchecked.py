@@ -84,7 +84,6 @@ _NETWORK = {
     "N-RX-29": "a permission: no device can break it (N-RX-30 looks at what it does)",
     **{f"N-RX-{number}": _NO_TUNNELS for number in range(31, 35)},
     **{f"N-RX-{number}": _NO_IPSEC for number in range(35, 42)},
-    **{f"N-RCTX-{number}": "wants RSS_CONTEXT, which the software NIC does not have" for number in range(1, 3)},
     "N-COAL-7": "a permission: no device can break it",
     "N-STAT-6": "64-bit counters do not wrap within anybody's time",
     **{f"N-FF-{number}": _NO_FLOW_FILTER for number in range(1, 22)},

@@ -46,6 +46,7 @@ CONTROL = (
     | Feature.NET_GUEST_ANNOUNCE
     | Feature.NET_MQ
     | Feature.NET_RSS
+    | Feature.NET_RSS_CONTEXT
     | Feature.NET_HASH_REPORT
     | Feature.NET_HASH_TUNNEL
     | Feature.NET_NOTF_COAL

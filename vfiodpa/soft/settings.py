@@ -12,6 +12,7 @@ from ..spec.virtio_net import HashType, RxCommand, TunnelType, control_queue
 F = Feature
 
 MAX_KEY = 40  # bytes; rss_max_key_size
+MAX_CONTEXTS = 8  # max_rss_contexts
 MAX_INDIRECTION = 512  # entries; rss_max_indirection_table_length
 HASHES = HashType.IPV4 | HashType.TCPV4 | HashType.UDPV4 | HashType.IPV6 | HashType.TCPV6 | HashType.UDPV6
 NO_HASH = HashType(0)
@@ -95,6 +96,7 @@ class NetState:
     multicast: tuple[bytes, ...] = ()
     vlans: set[int] = field(default_factory=set)
     rss: Rss = Rss()
+    contexts: dict[int, Rss] = field(default_factory=dict)  # by rss_ctx_id
     moderation: dict[int, Moderation] = field(default_factory=dict)  # by queue, where VQ_SET came last
     common_moderation: dict[bool, Moderation] = field(default_factory=dict)  # of all that transmit, or not
     commands: int = 0
@@ -108,6 +110,7 @@ class NetState:
         self.unicast = self.multicast = ()
         self.vlans.clear()
         self.rss = Rss()
+        self.contexts.clear()
         self.moderation.clear()
         self.common_moderation.clear()
         self.commands = self.commands_ok = 0

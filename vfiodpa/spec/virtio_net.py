@@ -88,6 +88,7 @@ class CtrlClass(IntEnum):
     NOTF_COAL = 6
     HASH_TUNNEL = 7
     STATS = 8  # since 1.4
+    RSS_CONTEXT = 9  # since 1.4
 
 
 class RxCommand(IntEnum):
@@ -155,6 +156,15 @@ class StatsCommand(IntEnum):
 
     QUERY = 0
     GET = 1
+
+
+class RssContextCommand(IntEnum):
+    """RSS configurations besides the default one (virtio 1.4, 5.1.6.5.8)."""
+
+    CAP_GET = 0
+    ADD = 1
+    MOD = 2
+    DEL = 3
 
 
 class HashType(IntFlag):
@@ -232,6 +242,17 @@ class RssTail(Layout, size=3, ref="virtio 1.3, 5.1.6.5.7.1, struct virtio_net_rs
 
     max_tx_vq = le16
     hash_key_length = le8
+
+
+class RssContextCap(Layout, size=2, ref="virtio 1.4, 5.1.6.5.8.1, struct virtnet_rss_ctx_cap"):
+    max_rss_contexts = le16
+
+
+class RssContextHead(Layout, size=8, ref="virtio 1.4, 5.1.6.5.8.2, struct virtnet_rss_ctx_add_modify"):
+    """``RssHead``, table, ``RssTail`` and key follow; DEL has the id alone."""
+
+    rss_ctx_id = le16
+    reserved = array(le8, 6)
 
 
 class HashHead(Layout, size=13, ref="virtio 1.3, 5.1.6.5.7.4, struct virtio_net_hash_config"):
