@@ -35,6 +35,7 @@ enum vdp_mutant {
 	VDP_MUTANT_SUM_START,
 	VDP_MUTANT_NO_SIZE,
 	VDP_MUTANT_COALESCED,
+	VDP_MUTANT_MISCOUNTS, /* coalesced segments */
 	VDP_MUTANT_NO_HDR_LEN,
 	VDP_MUTANT_VALID_UNSEEN,
 	VDP_MUTANT_ROUND_ROBIN, /* automatic steering does not mind flows (receive.c) */

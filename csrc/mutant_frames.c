@@ -5,7 +5,6 @@
 #include "mutant.h"
 
 #define MUTANT_MTU  1000u
-#define RSC_INFO    4u
 #define TUNNEL_SUM  8u
 #define TUNNEL_IPV4 0x20u
 #define KNOWN_FLAGS 0x0fu
@@ -153,13 +152,15 @@ static void received_flags(uint32_t mutant, bool takes_sums, struct vdp_net_hdr 
 	if (mutant == VDP_MUTANT_TUNNEL_SUM && takes_sums)
 		header->flags |= TUNNEL_SUM;
 	if (mutant == VDP_MUTANT_COALESCED && takes_sums)
-		header->flags |= RSC_INFO;
+		header->flags |= VDP_HDR_RSC_INFO;
 	if (mutant == VDP_MUTANT_TUNNEL && header->gso_type)
 		header->gso_type |= TUNNEL_IPV4;
 	if (mutant == VDP_MUTANT_NO_ECN)
 		header->gso_type &= (uint8_t)~VDP_GSO_ECN;
 	if (mutant == VDP_MUTANT_NO_SIZE)
 		header->gso_size = 0;
+	if (mutant == VDP_MUTANT_MISCOUNTS && header->flags & VDP_HDR_RSC_INFO)
+		header->csum_start++;
 	if (mutant == VDP_MUTANT_NO_HDR_LEN)
 		header->hdr_len = 0;
 	if (mutant == VDP_MUTANT_SUM_START && has_offload(header))

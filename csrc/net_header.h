@@ -9,6 +9,7 @@
 
 #define VDP_HDR_NEEDS_CSUM 1u
 #define VDP_HDR_DATA_VALID 2u
+#define VDP_HDR_RSC_INFO   4u
 
 #define VDP_GSO_NONE   0u
 #define VDP_GSO_TCPV4  1u

@@ -15,6 +15,7 @@
 
 #define NIC_F(bit)        (1ull << (bit))
 #define NIC_F_HASH_REPORT NIC_F(57)
+#define NIC_F_RSC_EXT     NIC_F(61)
 
 static bool nic_sizes_valid(const struct vdp_nic_conf *conf)
 {
@@ -98,7 +99,9 @@ static void nic_choose_look(struct vdp_nic *nic)
 	const struct vdp_filter *filter = &nic->filter;
 
 	nic->steers = nic->port->steers && nic->active_pairs > 1;
-	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types || nic->steers;
+	nic->coalesces = nic->features & NIC_F_RSC_EXT;
+	nic->look = filter->vlans || filter->addresses || nic->rss.steer || nic->rss.types || nic->steers ||
+		    nic->coalesces;
 }
 
 static void nic_free(struct vdp_nic *nic)
@@ -210,6 +213,7 @@ void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
 	nic->mergeable = features & NIC_F_MRG_RXBUF;
 	nic->guest_offloads = features;
 	nic_choose_loops(nic);
+	nic_choose_look(nic);
 	nic_attach(nic);
 	if (nic->port->negotiated)
 		nic->port->negotiated(nic);

@@ -79,12 +79,13 @@ struct vdp_nic {
 	uint64_t features;
 	uint32_t active_pairs;
 	struct vdp_dirty log;
-	bool running;            /* DRIVER_OK */
-	bool mergeable;          /* receive buffers */
-	bool steers;             /* automatically, where the port does and there are pairs to choose from */
-	bool calm;               /* there is a queue that coalesces notifications */
-	bool look;               /* at each frame from the wire: filter or rss asks for it */
-	uint32_t longest;        /* frame without a VLAN tag that may be received; UINT32_MAX: any */
+	bool running;     /* DRIVER_OK */
+	bool mergeable;   /* receive buffers */
+	bool steers;      /* automatically, where the port does and there are pairs to choose from */
+	bool calm;        /* there is a queue that coalesces notifications */
+	bool look;        /* at each frame from the wire: filter, rss or what headers tell ask for it */
+	bool coalesces;   /* headers tell of coalesced segments: RSC_EXT */
+	uint32_t longest; /* frame without a VLAN tag that may be received; UINT32_MAX: any */
 	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
 	struct vdp_filter filter;
 	struct vdp_rss rss;

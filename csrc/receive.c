@@ -4,7 +4,9 @@
 #include "mend.h"
 #include "nic_impl.h"
 
-#define VLAN_TAG 4u
+#define VLAN_TAG   4u
+#define UDP_HEADER 8u
+#define TCP_OFFSET 12u /* of the byte that says how long the header is */
 
 /* Can all of them be handed over as they are? */
 static bool all_taken(const struct vdp_ring *rx, const struct vdp_frame *frames, uint32_t n)
@@ -168,6 +170,28 @@ void vdp_receive_learn(
 	}
 }
 
+/*
+ * RSC_EXT: instead of where the checksum belongs, the header of a frame to be segmented tells of how many
+ * segments it was made. Nobody counts duplicate acknowledgements here. Ref: 5.1.6.4.1
+ */
+static void tell_coalesced(struct vdp_frame *frame, const uint8_t *head)
+{
+	struct vdp_net_hdr *header = &frame->header;
+	uint32_t transport = header->csum_start, end = transport + UDP_HEADER;
+
+	if (!header->gso_type)
+		return;
+	if ((header->gso_type & ~VDP_GSO_ECN) != VDP_GSO_UDP_L4 && header->gso_type != VDP_GSO_UDP)
+		end = transport + TCP_OFFSET < VDP_FLOW_HEAD
+			  ? transport + (head[transport + TCP_OFFSET] >> 4) * 4u
+			  : header->hdr_len;
+	header->flags |= VDP_HDR_RSC_INFO;
+	header->csum_start = 1;
+	if (end < frame->length)
+		header->csum_start = (uint16_t)((frame->length - end - 1) / header->gso_size + 1);
+	header->csum_offset = 0;
+}
+
 static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_frame frame)
 {
 	uint8_t head[VDP_FLOW_HEAD] = {0};
@@ -185,8 +209,11 @@ static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct v
 	need = vdp_net_hdr_offloads(&frame.header, flow.ipv6);
 	if (need & ~to->rx->ring.offloads)
 		received = deliver_mended(nic, to->rx, &frame);
-	else
+	else {
+		if (nic->coalesces)
+			tell_coalesced(&frame, head);
 		received = deliver_one(nic, to->rx, &frame);
+	}
 	if (to != pair && received)
 		nic->net->flush(to->rx, NULL);
 	return received;

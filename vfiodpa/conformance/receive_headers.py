@@ -12,7 +12,7 @@ from ..spec.virtio_net import Ack, CtrlClass, GsoType, GuestOffloadsCommand, Hdr
 from ..validate.bench import RX, Bench
 from ..validate.check import check
 from ..validate.control import Control
-from ..validate.frames import SUM_AT, TCP, flow_frame, fresh_mark, pseudo_sum, spoiled, sum_ok
+from ..validate.frames import SUM_AT, TCP, TCP_LENGTH, flow_frame, fresh_mark, pseudo_sum, spoiled, sum_ok
 from ..validate.offloads import (
     ECN,
     SEGMENT,
@@ -156,9 +156,9 @@ def ecn_is_said(bench: Bench) -> None:
         bench.must(_gso(got) & ECN, f"{one.name}: gso_type {_gso(got):#x} says nothing of ECN")
 
 
-def _segments(bench: Bench, stimuli: Sequence[Stimulus]) -> list[tuple[Stimulus, Got]]:
+def _segments(bench: Bench, stimuli: Sequence[Stimulus], features: int = ALL) -> list[tuple[Stimulus, Got]]:
     """Frames that came to be segmented; raises ``NotApplicable`` when none does."""
-    found = [(one, got) for one, got in _came(bench, ALL, stimuli) if _gso(got) & ~ECN]
+    found = [(one, got) for one, got in _came(bench, features, stimuli) if _gso(got) & ~ECN]
     if not found:
         raise NotApplicable("no frame comes that is to be segmented")
     return found
@@ -225,6 +225,19 @@ def segments_have_a_size(bench: Bench) -> None:
         flags, size = int(got.header.flags), int(got.header.gso_size)
         bench.must(flags & HdrFlag.NEEDS_CSUM, f"{one.name}: gso_type {_gso(got):#x} without NEEDS_CSUM")
         bench.must(0 < size <= SEGMENT, f"{one.name}: gso_size {size}, it was sent with {SEGMENT}")
+
+
+@check("N-RX-26")
+def coalesced_segments_are_counted(bench: Bench) -> None:
+    """With RSC_EXT, a frame of TCP segments says so, and how many it was made of."""
+    needs_offloads(bench)
+    for one, got in _segments(bench, unfinished_segments(V4, V6), ALL | int(F.NET_RSC_EXT)):
+        flags, size = int(got.header.flags), int(got.header.gso_size)
+        bench.must(flags & HdrFlag.RSC_INFO, f"{one.name}: flags {flags:#x} say nothing of coalesced segments")
+        right = -(-(len(got.frame) - one.flow.transport - TCP_LENGTH) // max(size, 1))
+        found = (int(got.header.csum_start), int(got.header.csum_offset))
+        what = "coalesced segments and duplicated ACKs (csum_start, csum_offset)"
+        bench.must(found == (right, 0), f"{one.name}: {what} are {found}, they have to be {(right, 0)}")
 
 
 @check("N-RX-27")

@@ -80,7 +80,6 @@ _NETWORK = {
     "N-RX-21": _NO_TUNNELS,
     "N-RX-22": _NO_TUNNELS,
     "N-RX-23": _NO_TUNNELS,
-    "N-RX-26": "wants RSC_EXT, which the software NIC does not have",
     "N-RX-29": "a permission: no device can break it (N-RX-30 looks at what it does)",
     **{f"N-RX-{number}": _NO_TUNNELS for number in range(31, 35)},
     **{f"N-RX-{number}": _NO_IPSEC for number in range(35, 42)},

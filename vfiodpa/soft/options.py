@@ -62,6 +62,7 @@ OFFLOADS = (
     | Feature.NET_HOST_ECN
     | Feature.NET_HOST_UFO
     | Feature.NET_HOST_USO
+    | Feature.NET_RSC_EXT
     | GUEST_OFFLOADS
 )
 

@@ -71,6 +71,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("N-RX-24", "who takes partial checksums gets segments",
            patch=_believes(F.NET_GUEST_TSO4 | F.NET_GUEST_TSO6, F.NET_GUEST_CSUM, SEGMENTS)),
     Mutant("N-RX-25", "gso_size is 0", native=lib.VDP_MUTANT_NO_SIZE),
+    Mutant("N-RX-26", "one coalesced segment too many", native=lib.VDP_MUTANT_MISCOUNTS),
     Mutant("N-RX-27", "RSC_INFO is always set", native=lib.VDP_MUTANT_COALESCED),
     Mutant("N-RX-28", "hdr_len is 0", native=lib.VDP_MUTANT_NO_HDR_LEN),
     Mutant("N-RX-30", "DATA_VALID for whatever comes", native=lib.VDP_MUTANT_VALID_UNSEEN),
