@@ -60,7 +60,6 @@ _RINGS = {
     "USD-3": "a permission: no device can break it (USD-2 notes what it does)",
     "ANS-2": "a permission: no device can break it (ANS-1 notes what it does)",
     "PKV-3": "a permission, and a driver that looks at slots in their order cannot tell",
-    "U-6": "wants NOTIF_CONFIG_DATA, which the software NIC does not have",
     "X-13": "a permission: no device can break it (ANS-5 notes what it does)",
 }
 

@@ -23,6 +23,8 @@ def check_page_of_its_own(queue: Queue, queues: Sequence[Queue], notify: Structu
     why = ""
     if bell.width != GUEST_WIDTH:
         why = f"the device takes {bell.width}-bit doorbells, guests store {GUEST_WIDTH} bits"
+    elif bell.value != queue.index:
+        why = f"the device takes doorbells of {bell.value:#x}, guests store the queue's number {queue.index}"
     elif any(other.index != queue.index and _page(other) == _page(queue) for other in queues if other.size_max):
         why = "queues share a doorbell page"
     elif bell.offset % PAGE_SIZE:

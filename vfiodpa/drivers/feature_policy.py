@@ -21,8 +21,8 @@ MULTIQUEUE = F.NET_CTRL_VQ | F.NET_MQ
 # Bits of vhost-user: no device has them, whatever it shows there.
 VHOST = F.VHOST_LOG_ALL | F.VHOST_PROTOCOL_FEATURES
 
-# What the driver takes for itself when it is offered: DMA through the IOMMU, ordering, queue reset.
-OWN = F.ACCESS_PLATFORM | F.ORDER_PLATFORM | F.RING_RESET
+# What the driver takes for itself when it is offered: DMA through the IOMMU, ordering, queue reset, what doorbells say.
+OWN = F.ACCESS_PLATFORM | F.ORDER_PLATFORM | F.RING_RESET | F.NOTIF_CONFIG_DATA
 
 # What a front end may have told its guest on its own account; the device is not asked for it.
 FRONT_END = VHOST | F.NET_GUEST_ANNOUNCE

@@ -42,6 +42,11 @@ class QueueLayout:
         """Those of the pairs, and ours."""
         return self.queues + ((self.control,) if self.control else ())
 
+    def told(self, transport: Transport) -> QueueLayout:
+        """With NOTIF_CONFIG_DATA negotiated (``Queue.told``)."""
+        queues = tuple(queue.told(transport) for queue in self.queues)
+        return QueueLayout(queues, self.control.told(transport) if self.control else None)
+
     @property
     def single(self) -> QueueLayout:
         """The first pair alone."""

@@ -151,8 +151,9 @@ class SoftFunction(PciFunction):
     def doorbell_page(self, bar: int, offset: int) -> SharedPage:
         with self.lock:
             self._check_usable()
-            queue = (offset - NOTIFY_OFFSET) // self.device.notify.multiplier
-            return self._running_engine.doorbell_page(self._doorbell_queue(bar, offset, 16, queue))
+            notify = self.device.notify
+            stored = notify.state.notification((offset - NOTIFY_OFFSET) // notify.multiplier)
+            return self._running_engine.doorbell_page(self._doorbell_queue(bar, offset, 16, stored))
 
     def reset(self) -> None:
         """Function level reset; as well as the registers, vectors and doorbell bindings are gone."""

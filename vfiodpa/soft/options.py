@@ -146,6 +146,7 @@ class SoftOptions:
     lm: LmLayout = LmLayout.PAIRS
     reset: bool = True
     suspend: bool = False  # offers VIRTIO_F_SUSPEND (virtio 1.4)
+    notif_data: bool = False  # offers VIRTIO_F_NOTIF_CONFIG_DATA: doorbells do not carry the queue's index
     off: Feature = NONE
     frame: int = 60
     sizes: tuple[int, ...] = ()  # of generated frames, in turn; instead of frame
@@ -199,7 +200,11 @@ class SoftOptions:
             off |= Feature.NET_MQ
         if off & Feature.NET_CTRL_VQ:
             off |= CONTROL  # also what the specification lets stand without a control queue
-        own = (Feature.ADMIN_VQ if self.admin else NONE) | (Feature.SUSPEND if self.suspend else NONE)
+        own = (
+            (Feature.ADMIN_VQ if self.admin else NONE)
+            | (Feature.SUSPEND if self.suspend else NONE)
+            | (Feature.NOTIF_CONFIG_DATA if self.notif_data else NONE)
+        )
         return closed((OFFERED | own) & ~off)
 
 
@@ -313,6 +318,7 @@ _KEYS = {
     "lm":          _Key(LmLayout, ", ".join(m.value for m in LmLayout)),
     "reset":       _Key(_switch, _ON_OFF),
     "suspend":     _Key(_switch, _ON_OFF),
+    "notif_data":  _Key(_switch, _ON_OFF),
     "off":         _Key(_features, "+".join(name.lower() for name in names(_MAY_BE_OFF))),
     "frame":       _Key(_number(*FRAME), "60 to 65535 bytes"),
     "sizes":       _Key(_sizes, f"up to {MAX_SIZES} sizes such as 60+576+1514, each 60 to 65535 bytes"),
@@ -394,6 +400,8 @@ def _check_ifcvf(values: dict[str, Any]) -> None:
         raise UsageError("model=ifcvf has no administration queue")
     if values.get("suspend"):
         raise UsageError("model=ifcvf has no SUSPEND: it is older")
+    if values.get("notif_data"):
+        raise UsageError("model=ifcvf has no NOTIF_CONFIG_DATA: it is older")
     if values.get("reset"):
         raise UsageError("model=ifcvf has no RING_RESET: it stops queues by its own means")
     if values.get("queues", 1) > IFCVF_PAIRS:
