@@ -14,7 +14,7 @@ from vfiodpa.drivers.waiting import wait_until
 from vfiodpa.errors import DeviceGone, Unsupported
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.spec.features import Feature, names
+from vfiodpa.spec.features import NONE, Feature, names
 from vfiodpa.spec.virtio_pci import CommonCfg, DeviceStatus
 
 BASE = 0x10_0000
@@ -35,7 +35,7 @@ class Rig:
         base = BASE + EACH * queue
         return QueueSetup(256, Iova(base), Iova(base + 0x4000), Iova(base + 0x8000), QueueState(avail))
 
-    def start(self, extra: Feature = Feature(0)) -> None:
+    def start(self, extra: Feature = NONE) -> None:
         self.nic.negotiate(GUEST | extra)
         for queue in range(2 * self.nic.queue_pairs):
             self.nic.start_queue(queue, self.ring(queue))
