@@ -5,7 +5,6 @@ from __future__ import annotations
 OWNER = "wants the owner function with virtual functions of its own: there is no bench for that yet"
 RECORDED = "a permission or a reason: there is nothing to decide"
 NO_RESOURCES = "the software NIC has no capability and no resource object: a check could not be proved"
-OUT_OF_MEMORY = "nothing makes the software NIC answer EAGAIN or ENOMEM: a check could not be proved"
 
 _NO_FIELD = "without the feature the header has no such field: what lies at its place is the frame (N-TX-2, N-RX-5)"
 _NO_TUNNELS = "wants UDP_TUNNEL_GSO of the software NIC and of its peer, which have none"
@@ -29,7 +28,6 @@ _ADMIN = {
     **_because(
         NO_RESOURCES, "CAP-2 CAP-3 CAP-7 CAP-9 CAP-10 OBJ-1 OBJ-2 OBJ-3 OBJ-4 OBJ-5 OBJ-6 OBJ-8 OBJ-9 OBJ-10 OBJ-11"
     ),
-    **_because(OUT_OF_MEMORY, "ADQ-11"),
 }
 
 _REGISTERS = {

@@ -265,6 +265,13 @@ class SoftFunction(PciFunction):
             self._check_usable()
             self.device.fail(why)
 
+    def be_busy(self) -> None:
+        """The next administration command is answered EAGAIN (2.12.1)."""
+        with self.lock:
+            self._check_usable()
+            if self.device.admin:
+                self.device.admin.busy = 1
+
     def unplug(self, *, silently: bool = False) -> None:
         """Surprise removal: no DMA, all registers read as ones, ``error_event`` is signalled unless ``silently``."""
         with self.lock:

@@ -326,6 +326,7 @@ class VirtioNet:
         if self.admin:
             self.admin.disable()
             self.admin.admin.clear()
+            self.admin.busy = 0
         if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
             self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
 

@@ -31,6 +31,14 @@ def _commands(twist: WithQueue) -> Callable[[VirtioNet], None]:
     return patch
 
 
+def _done_and_again(queue: AdminQueue, right: CarryOut, opcode: int, group: int, data: bytes) -> bytes:
+    if queue.busy:
+        queue.busy = 0
+        right(opcode, group, data)
+        raise Failed(S.EAGAIN, Q.TRYAGAIN)
+    return right(opcode, group, data)
+
+
 def _replies(twist: WithReply) -> Callable[[VirtioNet], None]:
     """Answer with other bytes."""
 
@@ -239,6 +247,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         ("ADQ-7", "failures have no reserved bytes", (), _replies(_cut(4))),
         ("ADQ-8", "failures have no qualifier", ("ADQ-7",), _replies(_cut(2))),
         ("ADQ-9", "LIST_USE takes effect one command later", (), _commands(_use_is_late)),
+        ("ADQ-11", "a command is carried out and answered EAGAIN", (), _commands(_done_and_again)),
         ("CAP-1", "DRIVER_CAP_SET is missing", (), _commands(_offers(SUPPORTED & ~(1 << Op.DRIVER_CAP_SET)))),
         ("CAP-8", "a capability that is not there is an invalid field", (), _commands(_no_such_capability_is_einval)),
     )
