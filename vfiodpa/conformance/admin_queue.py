@@ -7,7 +7,7 @@ from ..validate.admin import ROOM, Admin, Reply, command
 from ..validate.bench import Bench
 from ..validate.check import check
 from ..validate.rings import POISON
-from ..validate.verdict import NotApplicable
+from ..validate.verdict import NotApplicable, Refused
 
 Op = AdminOpcode
 LISTS = 1 << Op.LIST_QUERY | 1 << Op.LIST_USE
@@ -142,11 +142,13 @@ def busy_changes_nothing(bench: Bench) -> None:
     supported = admin.use_all()
     if supported == LISTS:
         raise NotApplicable("the device has nothing but LIST_QUERY and LIST_USE: what is in use cannot be told")
+    more = next(opcode for opcode in AdminOpcode if supported & ~LISTS & 1 << opcode)
+    if admin.ask(more).is_error(AdminStatus.EINVAL, AdminQualifier.INVALID_OPCODE):
+        raise Refused(f"{more.name} is no legal command, though LIST_USE named it")
     bench.make_it_busy()
     refused = admin.use(LISTS)
     if refused.status not in (AdminStatus.EAGAIN, AdminStatus.ENOMEM):
         raise NotApplicable(f"told to be busy, the device answered LIST_USE with {refused}")
-    more = next(opcode for opcode in AdminOpcode if supported & ~LISTS & 1 << opcode)
     reply = admin.ask(more)
     gone = reply.is_error(AdminStatus.EINVAL, AdminQualifier.INVALID_OPCODE)
     bench.must(not gone, f"LIST_USE was answered with {refused}, and still took {more.name} away")

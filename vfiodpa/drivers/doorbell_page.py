@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import Unsupported
 from ..memory import PAGE_SIZE
+from ..pci.function import PciFunction
 from .queue import Queue
 from .transport import Structure
 
@@ -33,6 +34,17 @@ def check_page_of_its_own(queue: Queue, queues: Sequence[Queue], notify: Structu
         why = "registers may follow the doorbell in its page"
     if why:
         raise Unsupported(why, device=device)
+
+
+def can_tell_doorbells(function: PciFunction, queues: Sequence[Queue], notify: Structure) -> bool:
+    """May the device say what doorbells carry (NOTIF_CONFIG_DATA)? Not where guests can be given their pages."""
+    first = queues[0]
+    try:
+        check_page_of_its_own(first, queues, notify, function.name)
+        function.doorbell_page(first.doorbell.bar, first.doorbell.offset)
+    except Unsupported:
+        return True
+    return False
 
 
 def _page(queue: Queue) -> tuple[int, int]:
