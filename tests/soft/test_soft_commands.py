@@ -27,6 +27,8 @@ from vfiodpa.spec.virtio_net import (
     StatsCommand,
     StatsType,
     VlanCommand,
+    offload_bits,
+    offloads_of,
 )
 
 F = Feature
@@ -214,6 +216,16 @@ def test_no_context(state: NetState, command: RssContextCommand, data: bytes) ->
 def test_no_hash(state: NetState, data: bytes) -> None:
     with pytest.raises(Refused):
         run(state, CtrlClass.MQ, MqCommand.HASH_CONFIG, data)
+
+
+def test_guest_offloads_of_tunnels(told: Told) -> None:
+    tunnels = F.NET_GUEST_UDP_TUNNEL_GSO | F.NET_GUEST_UDP_TUNNEL_GSO_CSUM
+    state = NetState(PAIRS, told, F.NET_CTRL_GUEST_OFFLOADS | F.NET_GUEST_UDP_TUNNEL_GSO)
+    run(state, CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, le(1 << 46, 8))  # not 65 (1.4, 5.1.6.5.9)
+    assert told.offloads == F.NET_GUEST_UDP_TUNNEL_GSO
+    with pytest.raises(Refused):
+        run(state, CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, le(1 << 47, 8))
+    assert offloads_of(offload_bits(int(tunnels))) == tunnels
 
 
 def test_guest_offloads(told: Told) -> None:

@@ -6,8 +6,6 @@ OWNER = "wants the owner function with virtual functions of its own: there is no
 RECORDED = "a permission or a reason: there is nothing to decide"
 NO_RESOURCES = "the software NIC has no capability and no resource object: a check could not be proved"
 
-_NO_FIELD = "without the feature the header has no such field: what lies at its place is the frame (N-TX-2, N-RX-5)"
-_NO_TUNNELS = "wants UDP_TUNNEL_GSO of the software NIC and of its peer, which have none"
 _NO_IPSEC = "wants IPsec: the software NIC has none, and no NIC of today does"
 _NO_FLOW_FILTER = "wants a flow filter: the software NIC has none"
 
@@ -63,22 +61,13 @@ _RINGS = {
 
 _NETWORK = {
     "N-TX-3": "a permission: no device can break it",
-    "N-TX-4": _NO_FIELD,
     "N-TX-5": "a permission: no device can break it",
     "N-TX-6": "a permission: no device can break it (N-TX-7 tries wrong hints)",
-    "N-TX-8": _NO_TUNNELS,
-    "N-TX-9": _NO_FIELD,
-    "N-TX-10": _NO_TUNNELS,
-    "N-TX-11": _NO_TUNNELS,
-    "N-TX-13": _NO_FIELD,
+    "N-TX-13": _NO_IPSEC,
     "N-RX-15": "a permission: no device can break it",
-    "N-RX-16": _NO_FIELD,
     "N-RX-17": "a permission: no device can break it (N-RX-18 to N-RX-20 look at what it does)",
-    "N-RX-21": _NO_TUNNELS,
-    "N-RX-22": _NO_TUNNELS,
-    "N-RX-23": _NO_TUNNELS,
     "N-RX-29": "a permission: no device can break it (N-RX-30 looks at what it does)",
-    **{f"N-RX-{number}": _NO_TUNNELS for number in range(31, 35)},
+    "N-RX-32": "a permission: no device can break it (N-RX-33 and N-RX-34 look at what it does)",
     **{f"N-RX-{number}": _NO_IPSEC for number in range(35, 42)},
     "N-COAL-7": "a permission: no device can break it",
     "N-STAT-6": "64-bit counters do not wrap within anybody's time",
@@ -86,7 +75,6 @@ _NETWORK = {
     **{f"N-IPS-{number}": _NO_IPSEC for number in range(1, 11)},
     # Rules in running text
     "X-6": _NO_IPSEC,
-    "X-7": _NO_FIELD,
     "X-11": "a permission: no device can break it",
 }
 

@@ -15,6 +15,15 @@ KNOWN = reduce(or_, F.__members__.values())
 # queue) never reaches us. What REQUIRES the control queue goes with it.
 CONTROL_QUEUE = F.NET_CTRL_VQ | F.NET_CTRL_GUEST_OFFLOADS | F.NET_DEVICE_STATS | F.NET_HASH_REPORT | F.NET_IPSEC
 
+# What makes headers of frames longer: no guest can be told of it, vhost-user has 64 feature bits.
+LONG_HEADERS = (
+    F.NET_GUEST_UDP_TUNNEL_GSO
+    | F.NET_GUEST_UDP_TUNNEL_GSO_CSUM
+    | F.NET_HOST_UDP_TUNNEL_GSO
+    | F.NET_HOST_UDP_TUNNEL_GSO_CSUM
+    | F.NET_OUT_NET_HEADER
+)
+
 # What the driver's own control queue needs.
 MULTIQUEUE = F.NET_CTRL_VQ | F.NET_MQ
 
@@ -34,7 +43,7 @@ def offerable(offered: Feature, multiqueue: bool) -> Feature:
     ``multiqueue``: the driver can switch pairs on, by the vendor's register or by a control queue of its
     own, so MQ works although the guest's control queue never reaches the device.
     """
-    ours = TRANSPORT | F.NOTIFICATION_DATA | CONTROL_QUEUE | VHOST
+    ours = TRANSPORT | F.NOTIFICATION_DATA | CONTROL_QUEUE | VHOST | LONG_HEADERS
     features = closed(offered & KNOWN & ~ours)
     return features | F.NET_MQ if multiqueue else features
 

@@ -23,6 +23,7 @@ from ..spec.virtio_net import (
     StatsCommand,
     VlanCommand,
     VqPairs,
+    offloads_of,
 )
 from . import coalescing, device_stats, rss
 from .settings import GUEST_OFFLOADS, NetState, Refused
@@ -121,7 +122,7 @@ def _set_pairs(state: NetState, data: bytes) -> bytes:
 
 
 def _set_guest_offloads(state: NetState, data: bytes) -> bytes:
-    offloads = int.from_bytes(data, "little")
+    offloads = offloads_of(int.from_bytes(data, "little"))
     unknown = offloads & ~int(GUEST_OFFLOADS & state.features)
     if len(data) != 8 or unknown:
         raise Refused(f"offloads {unknown:#x} were not negotiated" if unknown else f"{len(data)} bytes of offloads")

@@ -62,6 +62,9 @@ OFFLOADS = (
     | Feature.NET_HOST_ECN
     | Feature.NET_HOST_UFO
     | Feature.NET_HOST_USO
+    | Feature.NET_HOST_UDP_TUNNEL_GSO
+    | Feature.NET_HOST_UDP_TUNNEL_GSO_CSUM
+    | Feature.NET_OUT_NET_HEADER
     | Feature.NET_RSC_EXT
     | GUEST_OFFLOADS
 )
@@ -198,6 +201,8 @@ class SoftOptions:
             off |= Feature.NET_RSS  # a worker cannot give a frame to another one's queue
         if self.queues == 1:
             off |= Feature.NET_MQ
+        if self.port in (Port.TAP, Port.PACKET):
+            off |= Feature.NET_HOST_UDP_TUNNEL_GSO  # the kernel's header has no room for a tunnel
         if off & Feature.NET_CTRL_VQ:
             off |= CONTROL  # also what the specification lets stand without a control queue
         own = (

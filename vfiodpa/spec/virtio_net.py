@@ -9,6 +9,7 @@ from enum import IntEnum, IntFlag
 
 from ..layout import Layout, array, le8, le16, le32, le64
 from ..registers import RegisterBlock, reg, reg_array
+from .features import Feature
 
 MIN_MTU = 68  # 5.1.4.1
 MAX_MTU = 65535
@@ -50,8 +51,16 @@ class HdrFlag(IntFlag):
     UDP_TUNNEL_CSUM = 8
 
 
+class GsoBit(IntFlag):
+    """What may be set beside a ``GsoType``; tunnels by the version of the inner IP header."""
+
+    UDP_TUNNEL_IPV4 = 0x20
+    UDP_TUNNEL_IPV6 = 0x40
+    ECN = 0x80
+
+
 class GsoType(IntEnum):
-    """``gso_type`` of the net header (5.1.6); 0x80 (ECN) may be set beside it."""
+    """``gso_type`` of the net header (5.1.6), without a ``GsoBit``."""
 
     NONE = 0
     TCPV4 = 1
@@ -74,6 +83,27 @@ class NetHdrHash(NetHdr, size=20, ref="virtio 1.3, 5.1.6, with VIRTIO_NET_F_HASH
     hash_value = le32
     hash_report = le16
     padding_reserved = le16
+
+
+class NetHdrTunnel(NetHdrHash, size=24, ref="virtio 1.4, 5.1.6, with VIRTIO_NET_F_{HOST,GUEST}_UDP_TUNNEL_GSO"):
+    """The hash's place is there without HASH_REPORT, too."""
+
+    outer_th_offset = le16
+    inner_nh_offset = le16
+
+
+class NetHdrOuter(NetHdrTunnel, size=32, ref="virtio 1.4, 5.1.6, with VIRTIO_NET_F_OUT_NET_HEADER"):
+    outer_nh_offset = le16
+    padding_reserved_2 = array(le8, 6)
+
+
+def header_of(features: int) -> type[NetHdr]:
+    """The header that frames have when these features are negotiated (virtio 1.4, 5.1.6.3.1)."""
+    if features & Feature.NET_OUT_NET_HEADER:
+        return NetHdrOuter
+    if features & (Feature.NET_HOST_UDP_TUNNEL_GSO | Feature.NET_GUEST_UDP_TUNNEL_GSO):
+        return NetHdrTunnel
+    return NetHdrHash if features & Feature.NET_HASH_REPORT else NetHdr
 
 
 class CtrlClass(IntEnum):
@@ -134,6 +164,22 @@ class GuestOffloadsCommand(IntEnum):
     """The data is a le64 of the feature bits of GUEST_CSUM and the GUEST_* segmentation (5.1.6.5.8)."""
 
     SET = 0
+
+
+# Feature bits that are others there (virtio 1.4, 5.1.6.5.9): by the number in the command.
+OFFLOAD_BITS = {46: 65, 47: 66}
+
+
+def offloads_of(bits: int) -> int:
+    """The features that the data of GUEST_OFFLOADS_SET tells of."""
+    found = bits & ~sum(1 << bit for bit in OFFLOAD_BITS)
+    return found | sum(1 << feature for bit, feature in OFFLOAD_BITS.items() if bits >> bit & 1)
+
+
+def offload_bits(features: int) -> int:
+    """The data of GUEST_OFFLOADS_SET for these features."""
+    found = int(features) & ~sum(1 << feature for feature in OFFLOAD_BITS.values())
+    return found | sum(1 << bit for bit, feature in OFFLOAD_BITS.items() if features >> feature & 1)
 
 
 class CoalescingCommand(IntEnum):
