@@ -57,6 +57,9 @@ struct vdp_ring {
 	struct vdp_nic_error *error; /* of the worker; the first stays */
 	uint32_t index;              /* of the queue */
 	uint32_t mutant;             /* of the NIC; looked at by its mutants only (net_mutant.h) */
+	/* What the header of the frame to be delivered has behind VDP_NET_HDR_HASH, where it is longer:
+	 * outer_th_offset, inner_nh_offset, outer_nh_offset, 3 words of padding. */
+	uint16_t tail[6];
 };
 
 /* One chain, as read into private memory. */

@@ -5,6 +5,10 @@
 #define TCP_FIN 0x01u
 #define TCP_PSH 0x08u
 #define TCP_CWR 0x80u
+#define TCP     6u
+#define UDP     17u
+#define TCP_SUM 16u /* of the checksum, in the header */
+#define UDP_SUM 6u
 
 static uint16_t load16(const uint8_t *at)
 {
@@ -56,24 +60,45 @@ void vdp_mend_checksum(uint8_t *frame, uint32_t length, const struct vdp_net_hdr
 	    never_zero(fold(add_words(frame + start, length - start, 0))));
 }
 
-bool vdp_segments_init(
-    struct vdp_segments *ret, const uint8_t *frame, uint32_t length, const struct vdp_net_hdr *header)
+/* From the outer headers to the inner ones, which are where the header says; false: they are not. */
+static bool enter_tunnel(struct vdp_segments *ret, struct vdp_flow *flow, const uint8_t *frame,
+    const struct vdp_net_hdr *header, const struct vdp_tunnel *tunnel)
 {
-	uint8_t gso = header->gso_type & (uint8_t)~VDP_GSO_ECN;
-	struct vdp_flow flow;
-	uint32_t end;
+	const uint8_t *inner = frame + tunnel->inner_nh;
+	bool ipv6 = header->gso_type & VDP_GSO_TUNNEL_V6;
+	uint8_t protocol = vdp_gso_kind(header->gso_type) == VDP_GSO_UDP_L4 ? UDP : TCP;
 
+	if (flow->protocol != UDP || flow->transport != tunnel->outer_th || inner[0] >> 4 != (ipv6 ? 6 : 4))
+		return false;
+	if (!ipv6 && (tunnel->inner_nh + (inner[0] & 15) * 4u != header->csum_start || inner[9] != protocol))
+		return false;
+	ret->outer_network = flow->network;
+	ret->outer_transport = flow->transport;
+	ret->outer_ipv6 = flow->ipv6;
+	ret->outer_sum =
+	    header->flags & VDP_HDR_TUNNEL_CSUM || load16(frame + flow->transport + UDP_SUM) != 0;
+	*flow = (struct vdp_flow){
+	    .network = tunnel->inner_nh, .transport = header->csum_start, .protocol = protocol, .ipv6 = ipv6};
+	return true;
+}
+
+bool vdp_segments_init(struct vdp_segments *ret, const uint8_t *frame, uint32_t length,
+    const struct vdp_net_hdr *header, const struct vdp_tunnel *tunnel)
+{
+	uint8_t gso = vdp_gso_kind(header->gso_type);
+	struct vdp_flow flow;
+	uint32_t end, outermost;
+
+	*ret = (struct vdp_segments){.frame = frame, .size = header->gso_size};
 	vdp_flow_parse(&flow, frame, length < VDP_FLOW_HEAD ? length : VDP_FLOW_HEAD);
+	if (header->gso_type & VDP_GSO_TUNNEL && !enter_tunnel(ret, &flow, frame, header, tunnel))
+		return false;
 	if (!flow.transport || (gso == VDP_GSO_TCPV4 && flow.ipv6) || (gso == VDP_GSO_TCPV6 && !flow.ipv6))
 		return false;
-	*ret = (struct vdp_segments){
-	    .frame = frame,
-	    .network = flow.network,
-	    .transport = flow.transport,
-	    .size = header->gso_size,
-	    .ipv6 = flow.ipv6,
-	    .tcp = flow.protocol == 6,
-	};
+	ret->network = flow.network;
+	ret->transport = flow.transport;
+	ret->ipv6 = flow.ipv6;
+	ret->tcp = flow.protocol == TCP;
 	if (gso == VDP_GSO_UDP || ret->tcp != (gso != VDP_GSO_UDP_L4))
 		return false;
 	end = flow.transport + 8;
@@ -82,27 +107,35 @@ bool vdp_segments_init(
 			return false;
 		end = flow.transport + (frame[flow.transport + 12] >> 4) * 4u;
 	}
+	outermost = ret->outer_network ? ret->outer_network : flow.network;
 	/* 65535 is as long as an IP packet can say that it is. */
-	if (end >= length || end - flow.network + ret->size > UINT16_MAX)
+	if (end >= length || end - outermost + ret->size > UINT16_MAX)
 		return false;
 	ret->headers = end;
 	ret->payload = length - end;
 	return true;
 }
 
-static void mend_network(const struct vdp_segments *segments, uint32_t index, uint8_t *to, uint32_t length)
+/* Lengths, numbers and sums of the IP header at ip, which has so many bytes and is of so many in all. */
+static void mend_network(uint8_t *ip, bool ipv6, uint32_t header, uint32_t length, uint32_t index)
 {
-	uint8_t *ip = to + segments->network;
-	uint32_t header = segments->transport - segments->network;
-
-	if (segments->ipv6) {
-		store16(ip + 4, length - segments->network - 40);
+	if (ipv6) {
+		store16(ip + 4, length - 40);
 		return;
 	}
-	store16(ip + 2, length - segments->network);
+	store16(ip + 2, length);
 	store16(ip + 4, load16(ip + 4) + index);
 	store16(ip + 10, 0);
 	store16(ip + 10, fold(add_words(ip, header, 0)));
+}
+
+/* The checksum of TCP or UDP over all that is behind it. */
+static uint16_t transport_sum(
+    const uint8_t *ip, bool ipv6, const uint8_t *transport, uint32_t length, uint32_t protocol)
+{
+	uint64_t pseudo = add_words(ip + (ipv6 ? 8 : 12), ipv6 ? 32 : 8, length + protocol);
+
+	return never_zero(fold(add_words(transport, length, pseudo)));
 }
 
 static void mend_tcp(uint32_t at, uint8_t *tcp, bool last)
@@ -114,23 +147,38 @@ static void mend_tcp(uint32_t at, uint8_t *tcp, bool last)
 		tcp[13] &= (uint8_t)~TCP_CWR; /* said once, in the first. Ref: RFC 3168, 6.1.2 */
 }
 
+static void mend_outer(const struct vdp_segments *segments, uint32_t index, uint8_t *to, uint32_t length)
+{
+	uint8_t *ip = to + segments->outer_network, *udp = to + segments->outer_transport;
+	uint32_t header = segments->outer_transport - segments->outer_network,
+		 rest = length - segments->outer_transport;
+
+	mend_network(ip, segments->outer_ipv6, header, length - segments->outer_network, index);
+	store16(udp + 4, rest);
+	store16(udp + UDP_SUM, 0);
+	if (segments->outer_sum)
+		store16(udp + UDP_SUM, transport_sum(ip, segments->outer_ipv6, udp, rest, UDP));
+}
+
 uint32_t vdp_segments_cut(const struct vdp_segments *segments, uint32_t at, uint8_t *to)
 {
 	uint32_t left = segments->payload - at, n = left < segments->size ? left : segments->size;
 	uint32_t length = segments->headers + n, rest = length - segments->transport;
-	uint32_t addresses = segments->ipv6 ? 8 : 12, addresses_length = segments->ipv6 ? 32 : 8;
-	uint8_t *transport = to + segments->transport, *sum = transport + (segments->tcp ? 16 : 6);
-	uint64_t pseudo = rest + (segments->tcp ? 6u : 17u);
+	uint32_t index = at / segments->size;
+	uint8_t *ip = to + segments->network, *transport = to + segments->transport;
+	uint8_t *sum = transport + (segments->tcp ? TCP_SUM : UDP_SUM);
 
 	memcpy(to, segments->frame, segments->headers);
 	memcpy(to + segments->headers, segments->frame + segments->headers + at, n);
-	mend_network(segments, at / segments->size, to, length);
+	mend_network(
+	    ip, segments->ipv6, segments->transport - segments->network, length - segments->network, index);
 	if (segments->tcp)
 		mend_tcp(at, transport, left == n);
 	else
 		store16(transport + 4, rest);
 	store16(sum, 0);
-	pseudo = add_words(to + segments->network + addresses, addresses_length, pseudo);
-	store16(sum, never_zero(fold(add_words(transport, rest, pseudo))));
+	store16(sum, transport_sum(ip, segments->ipv6, transport, rest, segments->tcp ? TCP : UDP));
+	if (segments->outer_network)
+		mend_outer(segments, index, to, length);
 	return length;
 }

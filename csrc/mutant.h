@@ -20,6 +20,12 @@ enum vdp_mutant {
 	VDP_MUTANT_MINDS_HDR_LEN, /* segments with another hdr_len than it finds: lost */
 	VDP_MUTANT_MINDS_SUMS,    /* a wrong checksum: lost */
 	VDP_MUTANT_SHORT_MTU,
+	VDP_MUTANT_BOTH_TUNNELS,  /* IPv4's and IPv6's bit: taken for IPv4's */
+	VDP_MUTANT_HALF_TUNNEL,   /* taken without a checksum to complete, or without segments */
+	VDP_MUTANT_SUM_ALONE,     /* UDP_TUNNEL_CSUM without a tunnel: ignored */
+	VDP_MUTANT_MINDS_OFFSETS, /* of a tunnel where there is none: lost */
+	VDP_MUTANT_OUTER_ZERO,    /* outer_nh_offset 0 is believed: lost */
+	VDP_MUTANT_OUTER_BEYOND,  /* outer_nh_offset is taken from behind a header that has none */
 	/* Frames that it receives */
 	VDP_MUTANT_COUNT_ZERO, /* num_buffers without MRG_RXBUF */
 	VDP_MUTANT_COUNT_ONE,  /* with it */
@@ -29,12 +35,19 @@ enum vdp_mutant {
 	VDP_MUTANT_LEAVES_SUMS, /* wrong, where it has to complete them */
 	VDP_MUTANT_TUNNEL,
 	VDP_MUTANT_TUNNEL_SUM,
+	VDP_MUTANT_TUNNEL_UNASKED, /* segments in a tunnel are passed on as any others (nic.c) */
+	VDP_MUTANT_NO_INNER,       /* inner_nh_offset is 0 */
+	VDP_MUTANT_VALID_TUNNEL,
+	VDP_MUTANT_OUTER_CLEARED, /* the outer checksum, where the pseudo header's sum belongs */
+	VDP_MUTANT_OUTER_OPEN,    /* the outer checksum is not finished, and nobody says so */
+	VDP_MUTANT_OUTER_ANY,     /* outer_nh_offset for whatever comes */
 	VDP_MUTANT_NO_ECN,
 	VDP_MUTANT_UNSEEN_SUM, /* NEEDS_CSUM for whatever comes */
 	VDP_MUTANT_NO_PSEUDO,
 	VDP_MUTANT_SUM_START,
 	VDP_MUTANT_NO_SIZE,
 	VDP_MUTANT_COALESCED,
+	VDP_MUTANT_MISCOUNTS, /* coalesced segments */
 	VDP_MUTANT_NO_HDR_LEN,
 	VDP_MUTANT_VALID_UNSEEN,
 	VDP_MUTANT_ROUND_ROBIN, /* automatic steering does not mind flows (receive.c) */

@@ -5,9 +5,6 @@
 #include "mutant.h"
 
 #define MUTANT_MTU  1000u
-#define RSC_INFO    4u
-#define TUNNEL_SUM  8u
-#define TUNNEL_IPV4 0x20u
 #define KNOWN_FLAGS 0x0fu
 #define TCP         6u
 #define TCP_SUM     16u
@@ -84,11 +81,24 @@ static void sum_unasked(struct vdp_scratch *scratch, struct vdp_chain *chain)
 		vdp_mend_checksum(linear(scratch, chain), chain->frame, &header);
 }
 
+static uint32_t word(const uint8_t *at)
+{
+	return at[0] | (uint32_t)at[1] << 8;
+}
+
+/* Do the first bytes of a frame tell where in it an IP header is? */
+static bool is_network(const uint8_t *frame, uint32_t length)
+{
+	uint32_t at = word(frame);
+
+	return at < length && (frame[at] == 0x45 || frame[at] >> 4 == 6);
+}
+
 bool vdp_mutant_sent(uint32_t mutant, struct vdp_scratch *scratch, struct vdp_chain *chain)
 {
 	const struct vdp_net_hdr *header = &scratch->frame;
 	bool asks = scratch->header[0] & VDP_HDR_NEEDS_CSUM;
-	uint32_t hdr_len = scratch->header[2] | (uint32_t)scratch->header[3] << 8;
+	uint32_t hdr_len = word(scratch->header + 2), before = (uint32_t)chain->length - chain->frame;
 
 	switch (mutant) {
 	case VDP_MUTANT_MINDS_FLAGS:
@@ -103,6 +113,13 @@ bool vdp_mutant_sent(uint32_t mutant, struct vdp_scratch *scratch, struct vdp_ch
 		return asks || !sum_is_wrong(linear(scratch, chain), chain->frame);
 	case VDP_MUTANT_SHORT_MTU:
 		return chain->frame <= MUTANT_MTU;
+	case VDP_MUTANT_MINDS_OFFSETS:
+		return before < VDP_NET_HDR_TUNNEL || header->gso_type & VDP_GSO_TUNNEL ||
+		       !(word(scratch->header + 20) | word(scratch->header + 22));
+	case VDP_MUTANT_OUTER_ZERO:
+		return before < VDP_NET_HDR_MAX || word(scratch->header + 24) > 0;
+	case VDP_MUTANT_OUTER_BEYOND:
+		return before != VDP_NET_HDR_TUNNEL || is_network(linear(scratch, chain), chain->frame);
 	default:
 		return true;
 	}
@@ -146,23 +163,27 @@ static void spoil(struct vdp_scratch *scratch, uint32_t length)
 
 static void received_flags(uint32_t mutant, bool takes_sums, struct vdp_net_hdr *header)
 {
+	bool tunnel = header->gso_type & VDP_GSO_TUNNEL;
+
 	if (mutant == VDP_MUTANT_VALID_UNASKED && !takes_sums)
 		header->flags |= VDP_HDR_DATA_VALID;
-	if (mutant == VDP_MUTANT_VALID_UNSEEN && takes_sums)
+	if (mutant == VDP_MUTANT_VALID_UNSEEN && takes_sums && !tunnel)
 		header->flags |= VDP_HDR_DATA_VALID;
-	if (mutant == VDP_MUTANT_TUNNEL_SUM && takes_sums)
-		header->flags |= TUNNEL_SUM;
+	if (mutant == VDP_MUTANT_TUNNEL_SUM && takes_sums && !tunnel)
+		header->flags |= VDP_HDR_TUNNEL_CSUM;
 	if (mutant == VDP_MUTANT_COALESCED && takes_sums)
-		header->flags |= RSC_INFO;
-	if (mutant == VDP_MUTANT_TUNNEL && header->gso_type)
-		header->gso_type |= TUNNEL_IPV4;
+		header->flags |= VDP_HDR_RSC_INFO;
+	if (mutant == VDP_MUTANT_TUNNEL && header->gso_type && !tunnel)
+		header->gso_type |= VDP_GSO_TUNNEL_V4;
 	if (mutant == VDP_MUTANT_NO_ECN)
 		header->gso_type &= (uint8_t)~VDP_GSO_ECN;
 	if (mutant == VDP_MUTANT_NO_SIZE)
 		header->gso_size = 0;
+	if (mutant == VDP_MUTANT_MISCOUNTS && header->flags & VDP_HDR_RSC_INFO)
+		header->csum_start++;
 	if (mutant == VDP_MUTANT_NO_HDR_LEN)
 		header->hdr_len = 0;
-	if (mutant == VDP_MUTANT_SUM_START && has_offload(header))
+	if (mutant == VDP_MUTANT_SUM_START && has_offload(header) && !(header->flags & VDP_HDR_RSC_INFO))
 		header->csum_start += 2;
 }
 
@@ -178,6 +199,43 @@ void vdp_mutant_received(uint32_t mutant, uint32_t offloads, struct vdp_scratch 
 	if (mutant == VDP_MUTANT_LEAVES_SUMS)
 		spoil(scratch, length);
 	received_flags(mutant, takes_sums, header);
+}
+
+void vdp_mutant_forgive(uint32_t mutant, uint8_t header[2])
+{
+	bool tunnel = header[1] & VDP_GSO_TUNNEL;
+
+	if (mutant == VDP_MUTANT_BOTH_TUNNELS && (header[1] & VDP_GSO_TUNNEL) == VDP_GSO_TUNNEL)
+		header[1] &= (uint8_t)~VDP_GSO_TUNNEL_V6;
+	if (mutant == VDP_MUTANT_HALF_TUNNEL && tunnel) {
+		header[0] = (uint8_t)((header[0] | VDP_HDR_NEEDS_CSUM) & ~VDP_HDR_DATA_VALID);
+		if (vdp_gso_kind(header[1]) == VDP_GSO_NONE)
+			header[1] = VDP_GSO_NONE;
+	}
+	if (mutant == VDP_MUTANT_SUM_ALONE && !tunnel)
+		header[0] &= (uint8_t)~VDP_HDR_TUNNEL_CSUM;
+}
+
+void vdp_mutant_tunnel(const struct vdp_ring *q, struct vdp_scratch *scratch, uint16_t *tail, uint32_t length)
+{
+	struct vdp_net_hdr *header = &scratch->frame;
+
+	if (q->mutant == VDP_MUTANT_OUTER_ANY)
+		tail[2] = htole16(14);
+	if (!(header->gso_type & VDP_GSO_TUNNEL))
+		return;
+	if (q->mutant == VDP_MUTANT_TUNNEL_UNASKED && q->header < VDP_NET_HDR_TUNNEL) {
+		header->gso_type &= (uint8_t)~VDP_GSO_TUNNEL;
+		header->flags &= (uint8_t)~VDP_HDR_TUNNEL_CSUM;
+	}
+	if (q->mutant == VDP_MUTANT_NO_INNER)
+		tail[1] = 0;
+	if (q->mutant == VDP_MUTANT_VALID_TUNNEL)
+		header->flags |= VDP_HDR_DATA_VALID;
+	if (q->mutant == VDP_MUTANT_OUTER_CLEARED && header->flags & VDP_HDR_TUNNEL_CSUM)
+		put(own(scratch, length) + le16toh(tail[0]) + UDP_SUM, 0);
+	if (q->mutant == VDP_MUTANT_OUTER_OPEN)
+		header->flags &= (uint8_t)~VDP_HDR_TUNNEL_CSUM;
 }
 
 uint16_t vdp_mutant_count(uint32_t mutant, bool mergeable, uint16_t buffers)

@@ -7,8 +7,9 @@
 
 #define VDP_NET_HDR      12u    /* struct virtio_net_hdr with VERSION_1 and nothing that makes it longer */
 #define VDP_NET_HDR_HASH 20u    /* with HASH_REPORT */
+#define VDP_NET_HDR_MAX  32u    /* with OUT_NET_HEADER */
 #define VDP_FRAME_MAX    65550u /* 65536 and an Ethernet header */
-#define VDP_CHAIN_MAX    (VDP_NET_HDR_HASH + VDP_FRAME_MAX)
+#define VDP_CHAIN_MAX    (VDP_NET_HDR_MAX + VDP_FRAME_MAX)
 #define VDP_BURST        64u
 
 /* A frame that lies together, without virtio header. */
@@ -35,7 +36,7 @@ struct vdp_taken {
  */
 struct vdp_scratch {
 	struct vdp_net_hdr frame; /* its header; of a table without headers all zero, and ignored */
-	uint8_t header[VDP_NET_HDR_HASH];
+	uint8_t header[VDP_NET_HDR_MAX];
 	uint8_t linear[VDP_FRAME_MAX];  /* a frame to be looked at, or worked on */
 	uint8_t segment[VDP_FRAME_MAX]; /* cut from it */
 	struct vdp_piece src[VDP_CHAIN_MAX + 1], dst[VDP_CHAIN_MAX];

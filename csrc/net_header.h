@@ -7,8 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#define VDP_HDR_NEEDS_CSUM 1u
-#define VDP_HDR_DATA_VALID 2u
+#define VDP_HDR_NEEDS_CSUM  1u
+#define VDP_HDR_DATA_VALID  2u
+#define VDP_HDR_RSC_INFO    4u
+#define VDP_HDR_TUNNEL_CSUM 8u
 
 #define VDP_GSO_NONE   0u
 #define VDP_GSO_TCPV4  1u
@@ -16,6 +18,12 @@
 #define VDP_GSO_TCPV6  4u
 #define VDP_GSO_UDP_L4 5u
 #define VDP_GSO_ECN    0x80u
+/* In a UDP tunnel, by the version of the inner IP header. */
+#define VDP_GSO_TUNNEL_V4 0x20u
+#define VDP_GSO_TUNNEL_V6 0x40u
+#define VDP_GSO_TUNNEL    (VDP_GSO_TUNNEL_V4 | VDP_GSO_TUNNEL_V6)
+
+#define VDP_NET_HDR_TUNNEL 24u /* bytes of a header that has room for struct vdp_tunnel */
 
 /* What a driver may send (of a transmit queue) or takes (of a receive queue). */
 enum vdp_offload {
@@ -26,6 +34,13 @@ enum vdp_offload {
 	VDP_OFFLOAD_UFO = 16,
 	VDP_OFFLOAD_USO4 = 32,
 	VDP_OFFLOAD_USO6 = 64,
+	VDP_OFFLOAD_TUNNEL = 128,
+	VDP_OFFLOAD_TUNNEL_CSUM = 256,
+};
+
+/* Where the outer UDP header is, and the inner IP header. */
+struct vdp_tunnel {
+	uint16_t outer_th, inner_nh;
 };
 
 /*
@@ -36,8 +51,17 @@ struct vdp_net_hdr {
 	uint8_t flags, gso_type;
 	uint16_t hdr_len, gso_size, csum_start, csum_offset;
 	uint16_t hash_report; /* to the driver only, with HASH_REPORT; set by vdp_receive */
-	uint32_t hash;
+	union {
+		uint32_t hash;
+		struct vdp_tunnel tunnel; /* with a tunnel in gso_type, until vdp_receive takes it out */
+	};
 };
+
+/* What is to be done with segments: VDP_GSO_NONE to VDP_GSO_UDP_L4, in a tunnel or not. */
+static inline uint8_t vdp_gso_kind(uint8_t gso_type)
+{
+	return gso_type & (uint8_t)~(VDP_GSO_ECN | VDP_GSO_TUNNEL);
+}
 
 /* Does it say anything of offloads? */
 static inline bool vdp_net_hdr_set(const struct vdp_net_hdr *header)
@@ -65,6 +89,12 @@ static inline struct vdp_net_hdr vdp_net_hdr_unpack(const uint8_t *from)
 	header.csum_offset = le16toh(word[3]);
 	return header;
 }
+
+/*
+ * From at least VDP_NET_HDR_TUNNEL bytes of a driver that may send tunnels: with what belongs to one, and the
+ * flags that must not be together with it.
+ */
+struct vdp_net_hdr vdp_net_hdr_unpack_tunnel(const uint8_t *from);
 
 /* To the first 10 bytes of struct virtio_net_hdr. */
 static inline void vdp_net_hdr_pack(const struct vdp_net_hdr *header, uint8_t *to)

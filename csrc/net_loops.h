@@ -14,11 +14,20 @@
 static inline bool net_header_in(
     const struct vdp_ring *q, struct vdp_net_hdr *header, const uint8_t *from, uint32_t length)
 {
-	uint8_t copy[VDP_NET_HDR]; /* the driver may change it while we look */
+	uint8_t copy[VDP_NET_HDR_TUNNEL]; /* the driver may change it while we look */
 
-	__builtin_memcpy(copy, from, sizeof(copy));
-	*header = vdp_net_hdr_unpack(copy);
-	return VDP_LIKELY(!vdp_net_hdr_set(header)) || vdp_net_hdr_check(header, length, q->offloads);
+	__builtin_memcpy(copy, from, VDP_NET_HDR);
+	if (VDP_LIKELY(!(copy[0] | copy[1]))) {
+		*header = (struct vdp_net_hdr){0};
+		return true;
+	}
+	if (VDP_UNLIKELY(q->offloads & VDP_OFFLOAD_TUNNEL)) {
+		__builtin_memcpy(copy + VDP_NET_HDR, from + VDP_NET_HDR, VDP_NET_HDR_TUNNEL - VDP_NET_HDR);
+		*header = vdp_net_hdr_unpack_tunnel(copy);
+	} else {
+		*header = vdp_net_hdr_unpack(copy);
+	}
+	return !vdp_net_hdr_set(header) || vdp_net_hdr_check(header, length, q->offloads);
 }
 
 /* Frames at the front that are one descriptor each, inside one region. Anything else goes by chain. */
@@ -151,13 +160,22 @@ static inline void net_header_hash(uint8_t *header, const struct vdp_net_hdr *sa
 	__builtin_memcpy(header + VDP_NET_HDR, &want, 8);
 }
 
+/* What tunnels and OUT_NET_HEADER add. Ref: virtio 1.4, 5.1.6 */
+static inline void net_header_tail(const struct vdp_ring *q, uint8_t *header)
+{
+	if (VDP_UNLIKELY(NET_HDR(q) > VDP_NET_HDR_HASH))
+		__builtin_memcpy(header + VDP_NET_HDR_HASH, q->tail, NET_HDR(q) - VDP_NET_HDR_HASH);
+}
+
 /* All of the header. */
 static inline void net_header_out(
     const struct vdp_ring *q, uint8_t *header, const struct vdp_net_hdr *says, uint16_t buffers)
 {
 	net_header(header, says, buffers);
-	if (NET_HDR(q) > VDP_NET_HDR)
+	if (NET_HDR(q) > VDP_NET_HDR) {
 		net_header_hash(header, says);
+		net_header_tail(q, header);
+	}
 }
 
 /*

@@ -96,6 +96,33 @@ static void mutant_done_chain(struct vdp_queue *tx, const struct vdp_chain *chai
 	mutant_used(q, before, chain->id);
 }
 
+/* What is next, with a header that the device likes better; the driver's own is put back. */
+static int mutant_peek_forgiven(struct vdp_queue *tx, struct vdp_scratch *scratch, struct vdp_chain *chain)
+{
+	struct vdp_ring *q = &tx->ring;
+	struct vdp_buffer front = {0};
+	uint8_t *host = NULL, was[2];
+	int rc;
+
+	if (RING(available)(q, 1) > 0) {
+		front = mutant_front(q);
+		host = front.length >= VDP_NET_HDR ? mutant_reach(q, &front, VDP_DMA_READ) : NULL;
+	}
+	if (!host)
+		return mutant_plain.peek_chain(tx, scratch, chain);
+	memcpy(was, host, sizeof(was));
+	vdp_mutant_forgive(q->mutant, host);
+	rc = mutant_plain.peek_chain(tx, scratch, chain);
+	memcpy(host, was, sizeof(was));
+	return rc;
+}
+
+static bool mutant_forgives(const struct vdp_ring *q)
+{
+	return q->mutant == VDP_MUTANT_BOTH_TUNNELS || q->mutant == VDP_MUTANT_HALF_TUNNEL ||
+	       q->mutant == VDP_MUTANT_SUM_ALONE;
+}
+
 static int mutant_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, struct vdp_chain *chain)
 {
 	struct vdp_ring *q = &tx->ring;
@@ -105,7 +132,8 @@ static int mutant_peek_chain(struct vdp_queue *tx, struct vdp_scratch *scratch, 
 	mutant_look(q);
 	if (RING(available)(q, 1) > 0 && mutant_refuses(q))
 		return -1;
-	rc = mutant_plain.peek_chain(tx, scratch, chain);
+	rc = mutant_forgives(q) ? mutant_peek_forgiven(tx, scratch, chain)
+				: mutant_plain.peek_chain(tx, scratch, chain);
 	if (rc != 1)
 		return rc;
 	if (q->mutant == VDP_MUTANT_ONE_BUFFER && chain->pieces > 1) {
@@ -193,6 +221,7 @@ static uint32_t mutant_deliver_pieces(
 
 	mutant_look(q);
 	vdp_mutant_received(q->mutant, q->offloads, scratch, length);
+	vdp_mutant_tunnel(q, scratch, q->tail, length);
 	if (RING(available)(q, 1) > 0) {
 		front = mutant_front(q);
 		if (q->mutant == VDP_MUTANT_READS_WRITABLE && !mutant_reach(q, &front, VDP_DMA_READ)) {

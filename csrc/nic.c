@@ -15,6 +15,15 @@
 
 #define NIC_F(bit)        (1ull << (bit))
 #define NIC_F_HASH_REPORT NIC_F(57)
+#define NIC_F_RSC_EXT     NIC_F(61)
+
+/* From bit 64 on. */
+#define NIC_H(bit)              (1ull << ((bit) - 64))
+#define NIC_H_GUEST_TUNNEL      NIC_H(65)
+#define NIC_H_GUEST_TUNNEL_CSUM NIC_H(66)
+#define NIC_H_HOST_TUNNEL       NIC_H(67)
+#define NIC_H_HOST_TUNNEL_CSUM  NIC_H(68)
+#define NIC_H_OUT_NET_HEADER    NIC_H(69)
 
 static bool nic_sizes_valid(const struct vdp_nic_conf *conf)
 {
@@ -67,17 +76,33 @@ static const struct {
     {NIC_F(56), NIC_F(55), VDP_OFFLOAD_USO6},
 };
 
+/* Ref: virtio 1.4, 5.1.6.3.1 */
+static uint32_t nic_header(const struct vdp_nic *nic)
+{
+	if (nic->high_features & NIC_H_OUT_NET_HEADER)
+		return VDP_NET_HDR_MAX;
+	if (nic->high_features & (NIC_H_GUEST_TUNNEL | NIC_H_HOST_TUNNEL))
+		return VDP_NET_HDR_TUNNEL;
+	return nic->features & NIC_F_HASH_REPORT ? VDP_NET_HDR_HASH : VDP_NET_HDR;
+}
+
 static void nic_choose_loops(struct vdp_nic *nic)
 {
-	bool packed = nic->features & NIC_F_PACKED, hash = nic->features & NIC_F_HASH_REPORT;
-	uint32_t host = 0, guest = 0, header = hash ? VDP_NET_HDR_HASH : VDP_NET_HDR;
-	bool headers = hash; /* something is read from or written to them */
+	bool packed = nic->features & NIC_F_PACKED;
+	uint32_t host = 0, guest = 0, header = nic_header(nic);
+	bool headers = header > VDP_NET_HDR; /* something is read from or written to them */
 
 	for (size_t i = 0; i < sizeof(nic_offloads) / sizeof(nic_offloads[0]); i++) {
 		host |= nic->features & nic_offloads[i].host ? nic_offloads[i].offloads : 0;
 		guest |= nic->guest_offloads & nic_offloads[i].guest ? nic_offloads[i].offloads : 0;
 		headers |= (nic->features & (nic_offloads[i].host | nic_offloads[i].guest)) != 0;
 	}
+	host |= nic->high_features & NIC_H_HOST_TUNNEL ? VDP_OFFLOAD_TUNNEL : 0;
+	host |= nic->high_features & NIC_H_HOST_TUNNEL_CSUM ? VDP_OFFLOAD_TUNNEL_CSUM : 0;
+	guest |= nic->high_guest_offloads & NIC_H_GUEST_TUNNEL ? VDP_OFFLOAD_TUNNEL : 0;
+	guest |= nic->high_guest_offloads & NIC_H_GUEST_TUNNEL_CSUM ? VDP_OFFLOAD_TUNNEL_CSUM : 0;
+	if (nic->conf.mutant == VDP_MUTANT_TUNNEL_UNASKED && header < VDP_NET_HDR_TUNNEL)
+		guest |= VDP_OFFLOAD_TUNNEL | VDP_OFFLOAD_TUNNEL_CSUM;
 	if (nic->conf.mutant)
 		nic->net = packed ? &vdp_net_packed_mutant : &vdp_net_split_mutant;
 	else if (headers)
@@ -98,8 +123,11 @@ static void nic_choose_look(struct vdp_nic *nic)
 	const struct vdp_filter *filter = &nic->filter;
 
 	nic->steers = nic->port->steers && nic->active_pairs > 1;
+	nic->coalesces = nic->features & NIC_F_RSC_EXT;
+	nic->reports = nic->features & NIC_F_HASH_REPORT;
+	nic->long_header = nic_header(nic) > VDP_NET_HDR_HASH;
 	nic->look = filter->vlans || filter->addresses || nic->rules.count || nic->rss.steer ||
-		    nic->rss.types || nic->steers;
+		    nic->rss.types || nic->steers || nic->coalesces || nic->long_header;
 }
 
 static void nic_free(struct vdp_nic *nic)
@@ -205,12 +233,14 @@ void vdp_nic_set_dma(struct vdp_nic *nic, struct vdp_dma *dma)
 	nic_attach(nic);
 }
 
-void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features)
+void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features, uint64_t high)
 {
 	nic->features = features;
+	nic->high_features = nic->high_guest_offloads = high;
 	nic->mergeable = features & NIC_F_MRG_RXBUF;
 	nic->guest_offloads = features;
 	nic_choose_loops(nic);
+	nic_choose_look(nic);
 	nic_attach(nic);
 	if (nic->port->negotiated)
 		nic->port->negotiated(nic);
@@ -249,9 +279,10 @@ void vdp_nic_set_flow_rules(struct vdp_nic *nic, const struct vdp_flow_rules *ru
 	nic_choose_look(nic);
 }
 
-void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features)
+void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features, uint64_t high)
 {
 	nic->guest_offloads = nic->features & features;
+	nic->high_guest_offloads = nic->high_features & high;
 	nic_choose_loops(nic);
 	if (nic->port->negotiated)
 		nic->port->negotiated(nic);
@@ -279,7 +310,7 @@ void vdp_nic_reset(struct vdp_nic *nic)
 	}
 	vdp_nic_set_config_call(nic, -1);
 	vdp_nic_take_unheard(nic);
-	vdp_nic_set_features(nic, 0);
+	vdp_nic_set_features(nic, 0, 0);
 	vdp_nic_set_mtu(nic, 0);
 	nic->filter = (struct vdp_filter){0};
 	nic->rss = (struct vdp_rss){0};

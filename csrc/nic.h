@@ -125,9 +125,10 @@ void vdp_nic_fini(struct vdp_nic *nic); /* in any state; joins its own worker */
 int vdp_nic_pause(struct vdp_nic *nic, uint32_t timeout_ms);
 void vdp_nic_resume(struct vdp_nic *nic);
 
-void vdp_nic_set_dma(struct vdp_nic *nic, struct vdp_dma *dma);    /* [paused] borrowed */
-void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features); /* [paused] low 64 bits */
-void vdp_nic_run(struct vdp_nic *nic, bool on);                    /* [paused] DRIVER_OK */
+void vdp_nic_set_dma(struct vdp_nic *nic, struct vdp_dma *dma); /* [paused] borrowed */
+/* [paused] bits 0 to 63, and those from 64 on */
+void vdp_nic_set_features(struct vdp_nic *nic, uint64_t features, uint64_t high);
+void vdp_nic_run(struct vdp_nic *nic, bool on); /* [paused] DRIVER_OK */
 void vdp_nic_reset(struct vdp_nic *nic);   /* [paused] all queues off, no fds, no features, error cleared */
 void vdp_nic_refresh(struct vdp_nic *nic); /* [paused] after a change of the DMA map: translate rings again */
 void vdp_nic_set_active_pairs(struct vdp_nic *nic, uint32_t pairs); /* [paused] */
@@ -144,7 +145,7 @@ void vdp_nic_set_flow_rules(struct vdp_nic *nic, const struct vdp_flow_rules *ru
  */
 void vdp_nic_set_calm(struct vdp_nic *nic, uint32_t queue, uint32_t packets, uint32_t usecs);
 /* NET_GUEST_* bits that the driver takes from now on. Ref: 5.1.6.5.8 */
-void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features);
+void vdp_nic_set_guest_offloads(struct vdp_nic *nic, uint64_t features, uint64_t high);
 
 /*
  * [paused] Drop frames from the wire beyond this MTU, 0: whatever their length. A reset takes it away.

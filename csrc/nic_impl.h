@@ -76,16 +76,19 @@ struct vdp_nic {
 	const struct vdp_net *net; /* by the layout of the rings */
 	struct vdp_dma *dma;       /* borrowed */
 	uint64_t dma_generation;
-	uint64_t features;
+	uint64_t features, high_features; /* bits 0 to 63, and from 64 on */
 	uint32_t active_pairs;
 	struct vdp_dirty log;
-	bool running;            /* DRIVER_OK */
-	bool mergeable;          /* receive buffers */
-	bool steers;             /* automatically, where the port does and there are pairs to choose from */
-	bool calm;               /* there is a queue that coalesces notifications */
-	bool look;               /* at each frame from the wire: filter, rules or rss ask for it */
-	uint32_t longest;        /* frame without a VLAN tag that may be received; UINT32_MAX: any */
-	uint64_t guest_offloads; /* NET_GUEST_* that the driver takes */
+	bool running;   /* DRIVER_OK */
+	bool mergeable; /* receive buffers */
+	bool steers;    /* automatically, where the port does and there are pairs to choose from */
+	bool calm;      /* there is a queue that coalesces notifications */
+	bool look;      /* at each frame from the wire: filter, rules, rss or what headers tell ask for it */
+	bool long_header; /* one with more than HASH_REPORT adds */
+	bool reports;     /* HASH_REPORT */
+	bool coalesces;   /* headers tell of coalesced segments: RSC_EXT */
+	uint32_t longest; /* frame without a VLAN tag that may be received; UINT32_MAX: any */
+	uint64_t guest_offloads, high_guest_offloads; /* NET_GUEST_* that the driver takes */
 	struct vdp_filter filter;
 	struct vdp_rss rss;
 	struct vdp_steer steer;

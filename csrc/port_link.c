@@ -132,11 +132,22 @@ static struct link_record *link_room(struct link *link, uint32_t length, bool *l
 	return record;
 }
 
+/* In the places of hdr_len, which the receiver finds itself, and of num_buffers. */
+static void link_pack_tunnel(struct link_record *record, const struct vdp_tunnel *tunnel)
+{
+	uint16_t outer = htole16(tunnel->outer_th), inner = htole16(tunnel->inner_nh);
+
+	memcpy(record->header + 2, &outer, sizeof(outer));
+	memcpy(record->header + 10, &inner, sizeof(inner));
+}
+
 static void link_header(struct vdp_nic *nic, struct link_record *record, const struct vdp_net_hdr *header)
 {
 	memset(record->header, 0, VDP_NET_HDR);
 	if (nic->net->headers)
 		vdp_net_hdr_pack(header, record->header);
+	if (nic->net->headers && header->gso_type & VDP_GSO_TUNNEL)
+		link_pack_tunnel(record, &header->tunnel);
 }
 
 /* Show what was written to the receiver, who may sleep. */
@@ -205,6 +216,21 @@ static bool link_send_pieces(struct vdp_nic *nic, struct vdp_pair *pair, uint32_
 
 /* Receiving */
 
+/* A frame whose header asks for something; false: it makes no sense. */
+static bool link_finish(struct vdp_nic *nic, struct vdp_frame *frame, const struct link_record *record)
+{
+	struct vdp_net_hdr *header = &frame->header;
+	uint16_t inner;
+
+	if (header->gso_type & VDP_GSO_TUNNEL) {
+		memcpy(&inner, record->header + 10, sizeof(inner));
+		header->flags |= record->header[0] & VDP_HDR_TUNNEL_CSUM;
+		header->tunnel = (struct vdp_tunnel){.outer_th = header->hdr_len, .inner_nh = le16toh(inner)};
+		header->hdr_len = 0;
+	}
+	return vdp_port_finish(nic, frame);
+}
+
 /* Up to max frames from the tail on; *dropped counts those that make no sense to this driver. */
 static uint32_t link_take(
     struct vdp_nic *nic, struct link *link, struct vdp_frame *frames, uint32_t max, uint32_t *dropped)
@@ -226,7 +252,7 @@ static uint32_t link_take(
 		}
 		frames[n] = (struct vdp_frame){.data = (const uint8_t *)(record + 1), .length = length};
 		frames[n].header = vdp_net_hdr_unpack(record->header);
-		if (vdp_port_finish(nic, frames + n))
+		if (VDP_LIKELY(!vdp_net_hdr_set(&frames[n].header)) || link_finish(nic, frames + n, record))
 			n++;
 		else
 			++*dropped;

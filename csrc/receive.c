@@ -4,7 +4,9 @@
 #include "mend.h"
 #include "nic_impl.h"
 
-#define VLAN_TAG 4u
+#define VLAN_TAG   4u
+#define UDP_HEADER 8u
+#define TCP_OFFSET 12u /* of the byte that says how long the header is */
 
 /* Can all of them be handed over as they are? */
 static bool all_taken(const struct vdp_ring *rx, const struct vdp_frame *frames, uint32_t n)
@@ -80,7 +82,8 @@ static uint32_t deliver_segments(
 }
 
 /* The driver does not take what the header asks for: do it. */
-static uint32_t deliver_mended(struct vdp_nic *nic, struct vdp_queue *rx, struct vdp_frame *frame)
+static uint32_t deliver_mended(
+    struct vdp_nic *nic, struct vdp_queue *rx, struct vdp_frame *frame, const struct vdp_tunnel *tunnel)
 {
 	uint8_t *linear = nic->scratch->linear;
 	struct vdp_segments cut;
@@ -95,7 +98,7 @@ static uint32_t deliver_mended(struct vdp_nic *nic, struct vdp_queue *rx, struct
 		vdp_count(&rx->stats.mended, 1);
 		return deliver_one(nic, rx, frame);
 	}
-	if (!vdp_segments_init(&cut, linear, frame->length, &frame->header)) {
+	if (!vdp_segments_init(&cut, linear, frame->length, &frame->header, tunnel)) {
 		vdp_count(&rx->stats.dropped, 1);
 		return 0;
 	}
@@ -188,10 +191,57 @@ void vdp_receive_learn(
 	}
 }
 
+/*
+ * RSC_EXT: instead of where the checksum belongs, the header of a frame to be segmented tells of how many
+ * segments it was made. Nobody counts duplicate acknowledgements here. Ref: 5.1.6.4.1
+ */
+static void tell_coalesced(struct vdp_frame *frame, const uint8_t *head)
+{
+	struct vdp_net_hdr *header = &frame->header;
+	uint32_t transport = header->csum_start, end = transport + UDP_HEADER;
+
+	if (!header->gso_type)
+		return;
+	if (vdp_gso_kind(header->gso_type) != VDP_GSO_UDP_L4 && header->gso_type != VDP_GSO_UDP)
+		end = transport + TCP_OFFSET < VDP_FLOW_HEAD
+			  ? transport + (head[transport + TCP_OFFSET] >> 4) * 4u
+			  : header->hdr_len;
+	header->flags |= VDP_HDR_RSC_INFO;
+	header->csum_start = 1;
+	if (end < frame->length)
+		header->csum_start = (uint16_t)((frame->length - end - 1) / header->gso_size + 1);
+	header->csum_offset = 0;
+}
+
+/* Where a tunnel is, for the end of the header or for who cuts it: then there is room for a hash. */
+static struct vdp_tunnel take_tunnel(struct vdp_net_hdr *header)
+{
+	struct vdp_tunnel tunnel = {0};
+
+	if (header->gso_type & VDP_GSO_TUNNEL) {
+		tunnel = header->tunnel;
+		header->hash = 0;
+	}
+	return tunnel;
+}
+
+/* The end of a longer header. Ref: virtio 1.4, 5.1.6 */
+static void put_tail(struct vdp_nic *nic, struct vdp_ring *q, struct vdp_net_hdr *header,
+    const struct vdp_tunnel *tunnel, const struct vdp_flow *flow)
+{
+	if (!nic->reports)
+		header->hash = header->hash_report = 0; /* the place is there, the feature is not */
+	memset(q->tail, 0, sizeof(q->tail));
+	q->tail[0] = htole16(tunnel->outer_th);
+	q->tail[1] = htole16(tunnel->inner_nh);
+	q->tail[2] = htole16((uint16_t)flow->network);
+}
+
 static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct vdp_frame frame)
 {
 	uint8_t head[VDP_FLOW_HEAD] = {0};
 	uint32_t n = frame.length < VDP_FLOW_HEAD ? frame.length : VDP_FLOW_HEAD, need, received;
+	struct vdp_tunnel tunnel;
 	struct vdp_pair *to;
 	struct vdp_flow flow;
 
@@ -199,14 +249,21 @@ static uint32_t receive_one(struct vdp_nic *nic, struct vdp_pair *pair, struct v
 	vdp_flow_parse(&flow, head, n);
 	if (!nic->net->headers)
 		frame.header = (struct vdp_net_hdr){0};
+	tunnel = take_tunnel(&frame.header);
 	to = choose(nic, pair, &frame.header, &flow, head);
 	if (!to)
 		return 0;
 	need = vdp_net_hdr_offloads(&frame.header, flow.ipv6);
+	if (nic->long_header)
+		put_tail(nic, &to->rx->ring, &frame.header,
+		    need & ~to->rx->ring.offloads ? &(struct vdp_tunnel){0} : &tunnel, &flow);
 	if (need & ~to->rx->ring.offloads)
-		received = deliver_mended(nic, to->rx, &frame);
-	else
+		received = deliver_mended(nic, to->rx, &frame, &tunnel);
+	else {
+		if (nic->coalesces)
+			tell_coalesced(&frame, head);
 		received = deliver_one(nic, to->rx, &frame);
+	}
 	if (nic->rules.count && nic->conf.mutant == VDP_MUTANT_ACTS_TWICE)
 		received += deliver_one(nic, to->rx, &frame);
 	if (to != pair && received)

@@ -19,6 +19,8 @@
 #define DEVICE_F_GUEST_GSO                                                                                   \
 	(DEVICE_F(7) | DEVICE_F(8) | DEVICE_F(9) | DEVICE_F(10) | DEVICE_F(54) | DEVICE_F(55))
 #define DEVICE_F_GUEST_CSUM DEVICE_F(1)
+#define DEVICE_F_TUNNELS    0x1eull /* from bit 64 on: those that go with all of that */
+#define DEVICE_BITS_TUNNELS 0xf0u
 
 struct device {
 	struct vdp_nic *nic; /* its worker stays paused: we poll */
@@ -78,6 +80,7 @@ static void device_set_features(struct device *device, struct fuzz_input *in, bo
 {
 	uint8_t bits = fuzz_u8(in);
 	uint64_t features = DEVICE_F_VERSION1 | (packed ? DEVICE_F_PACKED : 0);
+	bool tunnels = (bits & DEVICE_BITS_TUNNELS) == DEVICE_BITS_TUNNELS;
 	uint32_t header = bits & 128 ? VDP_NET_HDR_HASH : VDP_NET_HDR;
 
 	features |= bits & 1 ? 0 : DEVICE_F_MRG;
@@ -89,7 +92,8 @@ static void device_set_features(struct device *device, struct fuzz_input *in, bo
 	features |= bits & 64 ? DEVICE_F_GUEST_GSO : 0;
 	features |= bits & 128 ? DEVICE_F_HASH : 0;
 	device->batch = features & DEVICE_F_IN_ORDER;
-	vdp_nic_set_features(device->nic, features);
+	header = tunnels ? VDP_NET_HDR_TUNNEL : header;
+	vdp_nic_set_features(device->nic, features, tunnels ? DEVICE_F_TUNNELS : 0);
 	if (features & DEVICE_F_HASH) { /* every frame is looked at, and its hash reported */
 		vdp_nic_set_rss(device->nic, &(struct vdp_rss){.types = ~0u, .key = {0x6d, 0x5a}});
 		vdp_nic_set_flow_rules(device->nic, &stays);

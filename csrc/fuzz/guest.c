@@ -218,11 +218,30 @@ static uint32_t put_protocols(uint8_t *frame, bool ipv6, bool udp)
 	return transport;
 }
 
+/* A tunnel over IPv4 with TCP over IPv4 in it, of which the rest is what lies there; outer: its UDP header.
+ */
+static void put_tunnel(uint8_t *header, uint8_t *frame, uint32_t outer, uint8_t kind)
+{
+	uint32_t inner = outer + 22, transport = inner + 20;
+
+	header[1] = (uint8_t)(1 | 0x20 | (kind & 4 ? 0x80 : 0));
+	header[0] |= kind & 8;
+	store16(header + 6, (uint16_t)transport);
+	store16(header + 8, 16);
+	store16(header + 20, (uint16_t)outer);
+	store16(header + 22, (uint16_t)inner);
+	frame[inner] = 0x45;
+	frame[inner + 9] = 6;
+	frame[transport + 12] = 0x50;
+}
+
 void guest_frame(struct guest *guest, struct fuzz_input *in)
 {
 	static const uint8_t gso[] = {0, 0, 1, 4, 5, 5, 0x81, 0x84, 3, 1, 4};
 	const struct arena_region *region = guest->arena->region + ARENA_FIRST;
-	uint8_t shape = fuzz_u8(in), kind = fuzz_u8(in), header_length = shape & 8 ? 20 : 12;
+	uint8_t shape = fuzz_u8(in), kind = fuzz_u8(in);
+	bool tunnel = (shape & 0x0b) == 0x0a && kind & 1; /* in UDP over IPv4 */
+	uint8_t header_length = tunnel ? 24 : shape & 8 ? 20 : 12;
 	uint32_t offset = fuzz_u16(in) % (region->length - 128), transport;
 	uint8_t *header = region->host + offset;
 	uint16_t head = guest->queue[1].packed ? shape >> 4 : UINT16_MAX;
@@ -237,6 +256,8 @@ void guest_frame(struct guest *guest, struct fuzz_input *in)
 	store16(header + 4, fuzz_u16(in) % 2000);
 	store16(header + 6, (uint16_t)(transport + (kind > 0xe0 ? fuzz_u16(in) : 0)));
 	store16(header + 8, shape & 2 ? 6 : 16);
+	if (tunnel)
+		put_tunnel(header, header + header_length, transport, kind);
 	if (shape & 4) { /* the header by itself */
 		offer(guest, 1, addr, header_length, VDP_DESC_NEXT, &head);
 		addr += header_length;

@@ -84,7 +84,7 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 		    vdp_dma_map(rig->dma, RIG_IOVA, RIG_BYTES, rig->mem, VDP_DMA_READ | VDP_DMA_WRITE), 0);
 	CHECK_EQ(vdp_nic_init(&rig->nic, &nic), 0);
 	vdp_nic_set_dma(rig->nic, rig->dma);
-	vdp_nic_set_features(rig->nic, conf->features | RIG_F_VERSION1);
+	vdp_nic_set_features(rig->nic, conf->features | RIG_F_VERSION1, conf->high);
 	vdp_nic_set_config_call(rig->nic, rig->config_call);
 	for (uint32_t i = 0; i < nic.pairs * 2; i++) {
 		rig_enable(rig, i, conf->size ? conf->size : 64, conf->start);

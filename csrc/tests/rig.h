@@ -48,7 +48,7 @@ struct rig {
 };
 
 struct rig_conf {
-	uint64_t features;
+	uint64_t features, high; /* bits 0 to 63, and from 64 on */
 	uint16_t size;
 	uint16_t start; /* last_avail; of a packed ring counted from its first position */
 	uint32_t pairs, port, poll_us, generate_size;

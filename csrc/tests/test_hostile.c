@@ -167,9 +167,10 @@ static void one_round(struct world *world, uint64_t seed)
 	world->packed = pick(world, 2);
 	start = first_of(world);
 	vdp_nic_reset(world->nic);
-	vdp_nic_set_features(
-	    world->nic, (uint64_t)pick(world, 8) * RIG_F_INDIRECT | (pick(world, 2) ? RIG_F_MRG : 0) |
-			    (world->packed ? RIG_F_PACKED : 0) | (pick(world, 2) ? RIG_F_IN_ORDER : 0));
+	vdp_nic_set_features(world->nic,
+	    (uint64_t)pick(world, 8) * RIG_F_INDIRECT | (pick(world, 2) ? RIG_F_MRG : 0) |
+		(world->packed ? RIG_F_PACKED : 0) | (pick(world, 2) ? RIG_F_IN_ORDER : 0),
+	    pick(world, 4) ? 0 : pick(world, 64)); /* tunnels, longer headers */
 	for (uint32_t queue = 0; queue < 2; queue++) {
 		struct vdp_queue_conf conf = ring_conf(queue, start);
 

@@ -344,7 +344,7 @@ static void test_guest_offloads(void)
 	struct rig rig;
 
 	rig_open(&rig, &conf);
-	vdp_nic_set_guest_offloads(rig.nic, 0);
+	vdp_nic_set_guest_offloads(rig.nic, 0, 0);
 	receive_buffers(&rig, RIG_RX, 3, 2048);
 	tcp_frame(rig.mem + TX + 12, 100);
 	vdp_nic_resume(rig.nic);
@@ -352,7 +352,7 @@ static void test_guest_offloads(void)
 	wait_packets(&rig, RIG_RX, 1);
 	CHECK_EQ(rig.mem[RX], 0);
 	CHECK_EQ(vdp_nic_pause(rig.nic, 1000), 0);
-	vdp_nic_set_guest_offloads(rig.nic, F(1) | F(7)); /* no more than was negotiated */
+	vdp_nic_set_guest_offloads(rig.nic, F(1) | F(7), 0); /* no more than was negotiated */
 	vdp_nic_resume(rig.nic);
 	transmit(&rig, 1, &csum, 100, 12);
 	wait_packets(&rig, RIG_RX, 2);

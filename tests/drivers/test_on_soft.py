@@ -14,8 +14,8 @@ from vfiodpa.drivers.waiting import wait_until
 from vfiodpa.errors import DeviceGone, Unsupported
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.spec.features import Feature, names
-from vfiodpa.spec.virtio_pci import DeviceStatus
+from vfiodpa.spec.features import NONE, Feature, names
+from vfiodpa.spec.virtio_pci import CommonCfg, DeviceStatus
 
 BASE = 0x10_0000
 EACH = 0x10000
@@ -35,8 +35,8 @@ class Rig:
         base = BASE + EACH * queue
         return QueueSetup(256, Iova(base), Iova(base + 0x4000), Iova(base + 0x8000), QueueState(avail))
 
-    def start(self) -> None:
-        self.nic.negotiate(GUEST)
+    def start(self, extra: Feature = NONE) -> None:
+        self.nic.negotiate(GUEST | extra)
         for queue in range(2 * self.nic.queue_pairs):
             self.nic.start_queue(queue, self.ring(queue))
         self.nic.start()
@@ -172,3 +172,30 @@ def test_a_ring_that_is_not_mapped_shows_as_needs_reset(rig: Callable[..., Rig])
     one.nic.kick(1)
     wait_until(lambda: bool(one.nic.status & DeviceStatus.NEEDS_RESET), 5, "NEEDS_RESET", one.function)
     assert one.function.dma.faults()
+
+
+@pytest.mark.parametrize("text", ["soft:queues=2,notif_data=on", "soft:queues=2,model=plain,notif_data=on"])
+def test_doorbells_carry_what_the_device_says(rig: Callable[..., Rig], text: str) -> None:
+    r = rig(text)
+    before = [r.nic.doorbell_address(queue).value for queue in range(4)]
+    r.start(Feature.NET_MQ)
+    common = r.nic.blocks["common"]
+    assert isinstance(common, CommonCfg)
+    for queue in range(4):
+        common.queue_select = queue
+        value = common.queue_notif_config_data
+        assert value != before[queue] == queue
+        assert r.nic.doorbell_address(queue).value == value
+        r.nic.kick(queue)
+    r.nic.set_active_pairs(2)  # by the vendor's register, or over a control queue with a doorbell of its own
+    r.nic.reset()
+    r.start()
+
+
+def test_who_has_a_doorbells_page_stores_the_queues_index(rig: Callable[..., Rig]) -> None:
+    r = rig("soft:notifier=on,notif_data=on")
+    r.start()
+    assert Feature.NOTIF_CONFIG_DATA in r.nic.device_features
+    assert Feature.NOTIF_CONFIG_DATA not in r.nic.negotiated
+    assert r.nic.doorbell_address(1).value == 1
+    r.nic.doorbell_page(1)

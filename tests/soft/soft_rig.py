@@ -9,6 +9,7 @@ import time
 
 from tests.settle import wait_asleep
 from vfiodpa._native import ffi, lib
+from vfiodpa.drivers.feature_policy import LONG_HEADERS
 from vfiodpa.memory import Iova, Mapping
 from vfiodpa.registers import SubWindow
 from vfiodpa.soft.function import SoftFunction
@@ -78,7 +79,7 @@ class Nic:
     def to_features_ok(self, features: int | None = None) -> bool:
         self.to_driver()
         # With all that is offered, but split rings, short doorbells and no control queue unless a test wants them.
-        usual = self.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA | CONTROL)
+        usual = self.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA | CONTROL | LONG_HEADERS)
         self.write_features(usual if features is None else features)
         self.common.device_status |= S.FEATURES_OK
         return bool(self.common.device_status & S.FEATURES_OK)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vfiodpa.soft import commands
 from vfiodpa.soft.commands import COMMANDS
 from vfiodpa.soft.flow_filter import Match
-from vfiodpa.soft.settings import GUEST_OFFLOADS, HASHES, Moderation, NetState, Refused, Rss
+from vfiodpa.soft.settings import GUEST_OFFLOADS, HASHES, MAX_CONTEXTS, Moderation, NetState, Refused, Rss
 from vfiodpa.soft.stats import QueueStats
 from vfiodpa.spec.features import NONE, Feature
 from vfiodpa.spec.virtio_net import (
@@ -23,10 +23,13 @@ from vfiodpa.spec.virtio_net import (
     HashType,
     MacCommand,
     MqCommand,
+    RssContextCommand,
     RxCommand,
     StatsCommand,
     StatsType,
     VlanCommand,
+    offload_bits,
+    offloads_of,
 )
 
 F = Feature
@@ -172,10 +175,62 @@ def test_no_rss(state: NetState, told: Told, data: bytes) -> None:
     assert (told.rss, told.pairs, state.rss) == (Rss(), 0, Rss())
 
 
+def context(number: int, *, types: int = 1) -> bytes:
+    return le(number, 2) + b"\xee" * 6 + rss(types=types)  # reserved bytes are not looked at
+
+
+def test_contexts(state: NetState, told: Told) -> None:
+    most = int.from_bytes(run(state, CtrlClass.RSS_CONTEXT, RssContextCommand.CAP_GET), "little")
+    for number in range(1, most + 1):
+        run(state, CtrlClass.RSS_CONTEXT, RssContextCommand.ADD, context(number))
+    run(state, CtrlClass.RSS_CONTEXT, RssContextCommand.MOD, context(2, types=2))
+    assert (state.contexts[1].types, state.contexts[2].types) == (1, 2)
+    assert told.rss == Rss()  # the default configuration is another one
+    with pytest.raises(Refused):
+        run(state, CtrlClass.MQ, MqCommand.VQ_PAIRS_SET, le(1, 2))
+    run(state, CtrlClass.RSS_CONTEXT, RssContextCommand.DEL, le(2, 2))
+    assert sorted(state.contexts) == [1, *range(3, most + 1)]
+    state.clear()
+    assert not state.contexts
+
+
+@pytest.mark.parametrize(
+    ("command", "data"),
+    [
+        (RssContextCommand.CAP_GET, b"\0"),
+        (RssContextCommand.ADD, context(0)),
+        (RssContextCommand.ADD, context(1)),
+        (RssContextCommand.ADD, context(MAX_CONTEXTS + 1)),
+        (RssContextCommand.ADD, context(2)[:7]),
+        (RssContextCommand.ADD, context(2)[:-1]),
+        (RssContextCommand.MOD, context(2)),
+        (RssContextCommand.MOD, context(1, types=0x200)),
+        (RssContextCommand.DEL, le(2, 2)),
+        (RssContextCommand.DEL, b"\1"),
+    ],
+)
+def test_no_context(state: NetState, command: RssContextCommand, data: bytes) -> None:
+    run(state, CtrlClass.RSS_CONTEXT, RssContextCommand.ADD, context(1))
+    before = dict(state.contexts)
+    with pytest.raises(Refused):
+        run(state, CtrlClass.RSS_CONTEXT, command, data)
+    assert state.contexts == before
+
+
 @pytest.mark.parametrize("data", [b"", bytes(12), bytes(12) + b"\1", le(0x200, 4) + bytes(9), bytes(13) + b"x"])
 def test_no_hash(state: NetState, data: bytes) -> None:
     with pytest.raises(Refused):
         run(state, CtrlClass.MQ, MqCommand.HASH_CONFIG, data)
+
+
+def test_guest_offloads_of_tunnels(told: Told) -> None:
+    tunnels = F.NET_GUEST_UDP_TUNNEL_GSO | F.NET_GUEST_UDP_TUNNEL_GSO_CSUM
+    state = NetState(PAIRS, told, F.NET_CTRL_GUEST_OFFLOADS | F.NET_GUEST_UDP_TUNNEL_GSO)
+    run(state, CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, le(1 << 46, 8))  # not 65 (1.4, 5.1.6.5.9)
+    assert told.offloads == F.NET_GUEST_UDP_TUNNEL_GSO
+    with pytest.raises(Refused):
+        run(state, CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, le(1 << 47, 8))
+    assert offloads_of(offload_bits(int(tunnels))) == tunnels
 
 
 def test_guest_offloads(told: Told) -> None:

@@ -21,7 +21,7 @@ ADF = S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK
 def test_offered_features_are_closed_and_beyond_them_is_zero(nic: Nic) -> None:
     assert nic.offered() == OFFERED & ~Feature.NET_MQ  # of one pair
     assert closed(nic.offered()) == nic.offered()
-    for select in (2, 4, 31, 32, 0xFFFF_FFFF):
+    for select in (3, 4, 31, 32, 0xFFFF_FFFF):
         nic.common.device_feature_select = select
         assert nic.common.device_feature == 0
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.soft.soft_rig import Nic, Ring, S, StuckLib, fired, wait_for
 from vfiodpa._native import lib
+from vfiodpa.drivers.feature_policy import LONG_HEADERS
 from vfiodpa.errors import DeviceError, DeviceTimeout, DriverBreach, Unsupported
 from vfiodpa.soft.options import CONTROL
 from vfiodpa.soft.virtio_net import NOTIFY_OFFSET
@@ -169,7 +170,12 @@ def test_without_a_vector_used_buffers_show_in_the_isr(nic: Nic, eventfd: Eventf
 
 
 def test_a_driver_that_wants_no_notification_finds_none_in_the_isr(nic: Nic) -> None:
-    nic.bring_up(int(nic.offered() & ~(Feature.RING_PACKED | Feature.EVENT_IDX | Feature.NOTIFICATION_DATA | CONTROL)))
+    nic.bring_up(
+        int(
+            nic.offered()
+            & ~(Feature.RING_PACKED | Feature.EVENT_IDX | Feature.NOTIFICATION_DATA | CONTROL | LONG_HEADERS)
+        )
+    )
     tx = Ring(nic, 1)
     tx.put(0x8000, b"\1\0")
     transmit(nic, tx)

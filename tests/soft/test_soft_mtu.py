@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.soft.soft_rig import Nic, Ring
+from vfiodpa.drivers.feature_policy import LONG_HEADERS
 from vfiodpa.soft.options import CONTROL
 from vfiodpa.spec.features import NONE, Feature
 
@@ -23,7 +24,7 @@ def nic() -> Iterator[Nic]:
 
 
 def negotiate(nic: Nic, without: Feature = NONE) -> None:
-    nic.bring_up(nic.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA | CONTROL | without))
+    nic.bring_up(nic.offered() & ~(Feature.RING_PACKED | Feature.NOTIFICATION_DATA | CONTROL | LONG_HEADERS | without))
 
 
 def echoed(nic: Nic, lengths: list[int]) -> list[int]:

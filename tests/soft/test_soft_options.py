@@ -63,6 +63,21 @@ def test_default_macs_are_distinct_and_locally_administered() -> None:
     assert all(mac[0] & 3 == 2 for mac in macs)
 
 
+def test_ports_with_the_kernels_header_carry_no_tunnels() -> None:
+    tunnels = Feature.NET_HOST_UDP_TUNNEL_GSO | Feature.NET_HOST_UDP_TUNNEL_GSO_CSUM
+    for port in ("port=echo", "link=a", "port=discard"):
+        assert parse_options(f"soft:{port}").features & tunnels == tunnels
+    for port in ("tap=a", "packet=a"):
+        features = parse_options(f"soft:{port}").features
+        assert not features & tunnels
+        assert features & Feature.NET_HOST_TSO4
+
+
+def test_notif_data_is_offered_when_asked_for() -> None:
+    assert Feature.NOTIF_CONFIG_DATA not in parse_options("soft").features
+    assert Feature.NOTIF_CONFIG_DATA in parse_options("soft:notif_data=on").features
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -43,7 +43,22 @@ def test_a_check_sees_its_mutant(clause: str) -> None:
     assert outcome.verdict is not Verdict.WEDGED, outcome.reason
 
 
-PACKED = ("N-TX-7", "N-RX-2", "N-RX-5", "N-RX-24", "N-RXF-7", "N-VLAN-3", "N-MQ-4", "N-RSS-1", "N-STAT-5", "U-7")
+PACKED = (
+    "N-TX-7",
+    "N-TX-10",
+    "N-RX-16",
+    "N-RX-21",
+    "N-RX-22",
+    "N-RX-2",
+    "N-RX-5",
+    "N-RX-24",
+    "N-RXF-7",
+    "N-VLAN-3",
+    "N-MQ-4",
+    "N-RSS-1",
+    "N-STAT-5",
+    "U-7",
+)
 
 
 @pytest.mark.parametrize("clause", PACKED)

@@ -53,7 +53,7 @@ class Bench:
         os.close(self.kick)
 
 
-@pytest.fixture(params=["ioeventfd=on", "ioeventfd=off"])
+@pytest.fixture(params=["ioeventfd=on", "ioeventfd=off", "ioeventfd=on,notif_data=on", "ioeventfd=off,notif_data=on"])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     one = Bench(request.param)
     yield one

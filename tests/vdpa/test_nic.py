@@ -109,7 +109,7 @@ def test_a_block_of_a_closed_nic_says_so(nic: vfiodpa.Nic) -> None:
 def test_features_by_any_name(nic: vfiodpa.Nic) -> None:
     for name in ("mrg_rxbuf", "NET_MRG_RXBUF", "VIRTIO_NET_F_MRG_RXBUF", "VIRTIO_F_VERSION_1"):
         assert name in nic.features
-    assert "rsc_ext" not in nic.features
+    assert "standby" not in nic.features
     with pytest.raises(ValueError, match="no feature is called 'mrg_rx'"):
         _ = "mrg_rx" in nic.features
 
@@ -118,7 +118,7 @@ def test_features_by_any_name(nic: vfiodpa.Nic) -> None:
     ("name", "why"),
     [
         ("mac", ""),
-        ("rsc_ext", "the device does not have it"),
+        ("standby", "the device does not have it"),
         ("access_platform", "it is between driver and device only, the guest's driver talks to its VMM"),
     ],
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ..spec.virtio_admin import AdminCommand, AdminOpcode, AdminReply, AdminStatus, opcode_list
+from ..spec.virtio_admin import AdminCommand, AdminOpcode, AdminQualifier, AdminReply, AdminStatus, opcode_list
 from ..validate.admin import ROOM, Admin, Reply, command
 from ..validate.bench import Bench
 from ..validate.check import check
 from ..validate.rings import POISON
+from ..validate.verdict import NotApplicable, Refused
 
 Op = AdminOpcode
 LISTS = 1 << Op.LIST_QUERY | 1 << Op.LIST_USE
@@ -132,3 +133,23 @@ def commands_are_processed_in_order(bench: Bench) -> None:
     legal = [reply.status != AdminStatus.EINVAL for reply in replies[1::2]]
     wanted = [True, not others] * 4
     bench.must(legal == wanted, f"commands after LIST_USE with and without them were legal: {legal}, not {wanted}")
+
+
+@check("ADQ-11", hook="busy")
+def busy_changes_nothing(bench: Bench) -> None:
+    """A command that is answered EAGAIN or ENOMEM has changed nothing, and can be sent again."""
+    admin = Admin.start(bench)
+    supported = admin.use_all()
+    if supported == LISTS:
+        raise NotApplicable("the device has nothing but LIST_QUERY and LIST_USE: what is in use cannot be told")
+    more = next(opcode for opcode in AdminOpcode if supported & ~LISTS & 1 << opcode)
+    if admin.ask(more).is_error(AdminStatus.EINVAL, AdminQualifier.INVALID_OPCODE):
+        raise Refused(f"{more.name} is no legal command, though LIST_USE named it")
+    bench.make_it_busy()
+    refused = admin.use(LISTS)
+    if refused.status not in (AdminStatus.EAGAIN, AdminStatus.ENOMEM):
+        raise NotApplicable(f"told to be busy, the device answered LIST_USE with {refused}")
+    reply = admin.ask(more)
+    gone = reply.is_error(AdminStatus.EINVAL, AdminQualifier.INVALID_OPCODE)
+    bench.must(not gone, f"LIST_USE was answered with {refused}, and still took {more.name} away")
+    _ok(bench, "LIST_USE, sent again,", admin.use(LISTS))

@@ -1,6 +1,6 @@
-"""Available buffer notifications: how a split queue asks for doorbells, and what too many do (ANS, U-5).
+"""Available buffer notifications: how a split queue asks for them, what too many do, what they say (ANS, U-5, U-6).
 
-Ref: virtio 1.3, 2.7.10 and 2.9
+Ref: virtio 1.3, 2.7.10, 2.9 and 4.1.5.2
 """
 
 from __future__ import annotations
@@ -109,3 +109,19 @@ def notification_data_is_a_hint(bench: Bench) -> None:
         never_used(bench, ring, f"told of {wrong & 0xFFFF:#x}, the device used what was not made available")
         _still_works(bench, f"a doorbell that tells of {wrong & 0xFFFF:#x} at {here:#x}")
         here = bench.device.doorbell_data(TX) >> 16
+
+
+@check("U-6")
+def doorbells_carry_what_the_device_says(bench: Bench) -> None:
+    """With NOTIF_CONFIG_DATA, doorbells of queue_notif_config_data are heeded, with NOTIFICATION_DATA and without."""
+    for extra in (Feature(0), Feature.NOTIFICATION_DATA):
+        bench.start(Feature.NOTIF_CONFIG_DATA | extra)
+        common = bench.device.common
+        for queue in (RX, TX):
+            common.queue_select = queue
+            bench.note(f"queue {queue}: {int(common.queue_notif_config_data):#x}")
+        ring = bench.ring(TX)
+        for _ in range(3):
+            bench.wait(lambda: False, "rest", bench.silence / 4)  # who sleeps has only the doorbell to go by
+            bench.send(ring)
+            bench.wait_used(ring)

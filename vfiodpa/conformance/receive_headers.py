@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..spec.features import Feature
-from ..spec.virtio_net import Ack, CtrlClass, GsoType, GuestOffloadsCommand, HdrFlag
+from ..spec.virtio_net import Ack, CtrlClass, GsoBit, GsoType, GuestOffloadsCommand, HdrFlag
 from ..validate.bench import RX, Bench
 from ..validate.check import check
 from ..validate.control import Control
-from ..validate.frames import SUM_AT, TCP, flow_frame, fresh_mark, pseudo_sum, spoiled, sum_ok
+from ..validate.frames import SUM_AT, TCP, TCP_LENGTH, flow_frame, fresh_mark, pseudo_sum, spoiled, sum_ok
 from ..validate.offloads import (
     ECN,
     SEGMENT,
@@ -25,6 +25,7 @@ from ..validate.offloads import (
     needs_offloads,
     unfinished_checksums,
     unfinished_segments,
+    unfinished_tunnels,
 )
 from ..validate.traffic import LONGEST, Got, Receiver, own_mac
 from ..validate.verdict import NotApplicable
@@ -35,7 +36,7 @@ SEGMENTS = int(
     F.NET_GUEST_TSO4 | F.NET_GUEST_TSO6 | F.NET_GUEST_ECN | F.NET_GUEST_UFO | F.NET_GUEST_USO4 | F.NET_GUEST_USO6
 )
 ALL = CSUM | SEGMENTS
-TUNNEL = 0x20 | 0x40  # beside a GsoType: UDP_TUNNEL_IPV4, UDP_TUNNEL_IPV6
+TUNNEL = int(GsoBit.UDP_TUNNEL_IPV4 | GsoBit.UDP_TUNNEL_IPV6)
 FLOWS = (V4, V6, U4, U6)
 
 
@@ -52,10 +53,17 @@ def _stimuli(bench: Bench) -> list[Stimulus]:
     ]
 
 
-def _came(bench: Bench, features: int, stimuli: Sequence[Stimulus]) -> Iterator[tuple[Stimulus, Got]]:
+def came(bench: Bench, features: int, stimuli: Sequence[Stimulus]) -> Iterator[tuple[Stimulus, Got]]:
     """Bring the device up with features and send these; what came, frame by frame (or segment by segment)."""
     bench.start(features)
     yield from _through(bench, _receiver(bench), stimuli)
+
+
+def _tunnels(bench: Bench) -> list[Stimulus]:
+    """Segments in tunnels, where this wire can carry them."""
+    if not bench.wire.carries_tunnels:
+        return []
+    return [*unfinished_tunnels(), *unfinished_tunnels(summed=True)]
 
 
 def _receiver(bench: Bench) -> Receiver:
@@ -75,20 +83,21 @@ def _through(bench: Bench, receiver: Receiver, stimuli: Sequence[Stimulus]) -> I
                 yield one, got
 
 
-def _gso(got: Got) -> int:
+def gso_of(got: Got) -> int:
+    """``gso_type`` of a frame that came."""
     return int(got.header.gso_type)
 
 
 def _never(bench: Bench, without: int, gso: int, name: str) -> None:
     """With all that is offered but ``without``, no frame has this gso_type."""
-    for one, got in _came(bench, ALL & ~int(without), _stimuli(bench)):
-        bench.must(_gso(got) & ~ECN != gso, f"{one.name}: gso_type {_gso(got):#x}, but {name} was not negotiated")
+    for one, got in came(bench, ALL & ~int(without), _stimuli(bench)):
+        bench.must(gso_of(got) & ~ECN != gso, f"{one.name}: gso_type {gso_of(got):#x}, but {name} was not negotiated")
 
 
 @check("N-RX-5")
 def no_flags(bench: Bench) -> None:
     """Without GUEST_CSUM, the flags of a frame are 0."""
-    for one, got in _came(bench, 0, _stimuli(bench)):
+    for one, got in came(bench, 0, _stimuli(bench)):
         bench.must(not int(got.header.flags), f"{one.name}: flags {int(got.header.flags):#x} without GUEST_CSUM")
 
 
@@ -96,7 +105,7 @@ def no_flags(bench: Bench) -> None:
 def checksums_are_complete(bench: Bench) -> None:
     """Without GUEST_CSUM, frames whose checksum was left open come with a whole one."""
     needs_offloads(bench)
-    for one, got in _came(bench, 0, unfinished_checksums()):
+    for one, got in came(bench, 0, unfinished_checksums()):
         bench.must(sum_ok(got.frame, one.flow), f"{one.name}: it came with a wrong checksum")
 
 
@@ -127,14 +136,14 @@ def no_udp_segments(bench: Bench) -> None:
 @check("N-RX-11")
 def no_tunnels(bench: Bench) -> None:
     """Without GUEST_UDP_TUNNEL_GSO, no gso_type has a tunnel bit."""
-    for one, got in _came(bench, ALL, _stimuli(bench)):
-        bench.must(not _gso(got) & TUNNEL, f"{one.name}: gso_type {_gso(got):#x} speaks of a tunnel")
+    for one, got in came(bench, ALL, _stimuli(bench) + _tunnels(bench)):
+        bench.must(not gso_of(got) & TUNNEL, f"{one.name}: gso_type {gso_of(got):#x} speaks of a tunnel")
 
 
 @check("N-RX-12")
 def no_tunnel_checksums(bench: Bench) -> None:
     """Without GUEST_UDP_TUNNEL_GSO_CSUM, the flag UDP_TUNNEL_CSUM is clear."""
-    for one, got in _came(bench, ALL, _stimuli(bench)):
+    for one, got in came(bench, ALL | int(F.NET_GUEST_UDP_TUNNEL_GSO), _stimuli(bench) + _tunnels(bench)):
         flags = int(got.header.flags)
         bench.must(not flags & HdrFlag.UDP_TUNNEL_CSUM, f"{one.name}: flags {flags:#x} speak of a tunnel")
 
@@ -144,21 +153,21 @@ def no_segments_with_ecn(bench: Bench) -> None:
     """Without GUEST_ECN, TCP segments with ECN do not come in one frame."""
     needs_offloads(bench)
     bench.needs(F.NET_GUEST_TSO4)
-    for one, got in _came(bench, ALL & ~int(F.NET_GUEST_ECN), unfinished_segments(V4, V6, ecn=True)):
-        bench.must(not _gso(got), f"{one.name}: gso_type {_gso(got):#x} without GUEST_ECN")
+    for one, got in came(bench, ALL & ~int(F.NET_GUEST_ECN), unfinished_segments(V4, V6, ecn=True)):
+        bench.must(not gso_of(got), f"{one.name}: gso_type {gso_of(got):#x} without GUEST_ECN")
 
 
 @check("N-RX-14")
 def ecn_is_said(bench: Bench) -> None:
     """With GUEST_ECN, TCP segments with ECN that come in one frame say so."""
     needs_offloads(bench)
-    for one, got in _segments(bench, unfinished_segments(V4, V6, ecn=True)):
-        bench.must(_gso(got) & ECN, f"{one.name}: gso_type {_gso(got):#x} says nothing of ECN")
+    for one, got in segments(bench, unfinished_segments(V4, V6, ecn=True)):
+        bench.must(gso_of(got) & ECN, f"{one.name}: gso_type {gso_of(got):#x} says nothing of ECN")
 
 
-def _segments(bench: Bench, stimuli: Sequence[Stimulus]) -> list[tuple[Stimulus, Got]]:
+def segments(bench: Bench, stimuli: Sequence[Stimulus], features: int = ALL) -> list[tuple[Stimulus, Got]]:
     """Frames that came to be segmented; raises ``NotApplicable`` when none does."""
-    found = [(one, got) for one, got in _came(bench, ALL, stimuli) if _gso(got) & ~ECN]
+    found = [(one, got) for one, got in came(bench, features, stimuli) if gso_of(got) & ~ECN]
     if not found:
         raise NotApplicable("no frame comes that is to be segmented")
     return found
@@ -176,7 +185,7 @@ def _spoiled() -> list[Stimulus]:
 @check("N-RX-18")
 def wrong_checksums_are_not_covered(bench: Bench) -> None:
     """With GUEST_CSUM, NEEDS_CSUM is not set for a frame that came with a wrong checksum."""
-    for one, got in _came(bench, CSUM, _spoiled()):
+    for one, got in came(bench, CSUM, _spoiled()):
         flags = int(got.header.flags)
         bench.must(not flags & HdrFlag.NEEDS_CSUM, f"{one.name}: flags {flags:#x}, as if only the sum were missing")
 
@@ -184,8 +193,8 @@ def wrong_checksums_are_not_covered(bench: Bench) -> None:
 def _to_complete(bench: Bench) -> list[tuple[Stimulus, Got]]:
     """Frames that came with NEEDS_CSUM; raises ``NotApplicable`` when none does."""
     needs_offloads(bench)
-    came = list(_came(bench, CSUM, unfinished_checksums()))
-    found = [(one, got) for one, got in came if int(got.header.flags) & HdrFlag.NEEDS_CSUM]
+    partial = came(bench, CSUM, unfinished_checksums())
+    found = [(one, got) for one, got in partial if int(got.header.flags) & HdrFlag.NEEDS_CSUM]
     if not found:
         raise NotApplicable("the device completes checksums itself")
     return found
@@ -213,24 +222,37 @@ def where_the_sum_belongs(bench: Bench) -> None:
 @check("N-RX-24")
 def no_segments_at_all(bench: Bench) -> None:
     """Without any of GUEST_TSO4, TSO6, UFO, USO4 and USO6, gso_type is NONE."""
-    for one, got in _came(bench, CSUM, _stimuli(bench)):
-        bench.must(not _gso(got), f"{one.name}: gso_type {_gso(got):#x}, but no segments were negotiated")
+    for one, got in came(bench, CSUM, _stimuli(bench)):
+        bench.must(not gso_of(got), f"{one.name}: gso_type {gso_of(got):#x}, but no segments were negotiated")
 
 
 @check("N-RX-25")
 def segments_have_a_size(bench: Bench) -> None:
     """A frame to be segmented has NEEDS_CSUM and a gso_size."""
     needs_offloads(bench)
-    for one, got in _segments(bench, unfinished_segments(*FLOWS)):
+    for one, got in segments(bench, unfinished_segments(*FLOWS)):
         flags, size = int(got.header.flags), int(got.header.gso_size)
-        bench.must(flags & HdrFlag.NEEDS_CSUM, f"{one.name}: gso_type {_gso(got):#x} without NEEDS_CSUM")
+        bench.must(flags & HdrFlag.NEEDS_CSUM, f"{one.name}: gso_type {gso_of(got):#x} without NEEDS_CSUM")
         bench.must(0 < size <= SEGMENT, f"{one.name}: gso_size {size}, it was sent with {SEGMENT}")
+
+
+@check("N-RX-26")
+def coalesced_segments_are_counted(bench: Bench) -> None:
+    """With RSC_EXT, a frame of TCP segments says so, and how many it was made of."""
+    needs_offloads(bench)
+    for one, got in segments(bench, unfinished_segments(V4, V6), ALL | int(F.NET_RSC_EXT)):
+        flags, size = int(got.header.flags), int(got.header.gso_size)
+        bench.must(flags & HdrFlag.RSC_INFO, f"{one.name}: flags {flags:#x} say nothing of coalesced segments")
+        right = -(-(len(got.frame) - one.flow.transport - TCP_LENGTH) // (size or SEGMENT))
+        found = (int(got.header.csum_start), int(got.header.csum_offset))
+        what = "coalesced segments and duplicated ACKs (csum_start, csum_offset)"
+        bench.must(found == (right, 0), f"{one.name}: {what} are {found}, they have to be {(right, 0)}")
 
 
 @check("N-RX-27")
 def no_coalesced_segments(bench: Bench) -> None:
     """Without RSC_EXT, the flag RSC_INFO is clear."""
-    for one, got in _came(bench, ALL, _stimuli(bench)):
+    for one, got in came(bench, ALL, _stimuli(bench)):
         flags = int(got.header.flags)
         bench.must(not flags & HdrFlag.RSC_INFO, f"{one.name}: flags {flags:#x} speak of coalesced segments")
 
@@ -239,7 +261,7 @@ def no_coalesced_segments(bench: Bench) -> None:
 def headers_have_a_length(bench: Bench) -> None:
     """A frame to be segmented has a hdr_len of at least all its headers."""
     needs_offloads(bench)
-    for one, got in _segments(bench, unfinished_segments(*FLOWS)):
+    for one, got in segments(bench, unfinished_segments(*FLOWS)):
         right = one.flow.transport + (20 if one.flow.protocol == TCP else 8)
         length = int(got.header.hdr_len)
         bench.must(length >= right, f"{one.name}: hdr_len {length}, the headers have {right} bytes")
@@ -248,7 +270,7 @@ def headers_have_a_length(bench: Bench) -> None:
 @check("N-RX-30")
 def validity_is_not_guessed(bench: Bench) -> None:
     """With GUEST_CSUM, DATA_VALID is not set for a frame with a wrong checksum."""
-    for one, got in _came(bench, CSUM, _spoiled()):
+    for one, got in came(bench, CSUM, _spoiled()):
         flags = int(got.header.flags)
         bench.must(not flags & HdrFlag.DATA_VALID, f"{one.name}: flags {flags:#x}")
 

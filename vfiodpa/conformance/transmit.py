@@ -15,7 +15,7 @@ FLOWS = tuple(Flow(3000, 4000, 9, ipv6, protocol) for ipv6 in (False, True) for 
 OFFSETS = ((0xFFFF, 0xFFFF), (0, 0), (ETHERNET, 10), (60, 2))
 
 
-def _unchanged(bench: Bench, frame: bytes, mark: bytes, header: NetHdr, what: str) -> None:
+def unchanged(bench: Bench, frame: bytes, mark: bytes, header: NetHdr, what: str) -> None:
     """Send, and have it arrive as it was."""
     transmit(bench, frame, header)
     heard = hear(bench, [mark])
@@ -41,7 +41,7 @@ def unknown_flags_are_ignored(bench: Bench) -> None:
     for flags in UNKNOWN_FLAGS:
         mark = fresh_mark()
         frame = flow_frame(FLOWS[1], mark, to=PEER, source=MAC)
-        _unchanged(bench, frame, mark, NetHdr(flags=flags), f"flags {flags:#x}")
+        unchanged(bench, frame, mark, NetHdr(flags=flags), f"flags {flags:#x}")
 
 
 @check("N-TX-2")
@@ -53,7 +53,7 @@ def no_checksum_is_asked_for(bench: Bench) -> None:
         for start, offset in (right, *OFFSETS):
             mark = fresh_mark()
             frame = flow_frame(flow, mark, to=PEER, source=MAC)
-            _unchanged(bench, frame, mark, NetHdr(csum_start=start, csum_offset=offset), f"csum_start {start}")
+            unchanged(bench, frame, mark, NetHdr(csum_start=start, csum_offset=offset), f"csum_start {start}")
 
 
 @check("N-TX-7", features=Feature.NET_HOST_TSO4)
@@ -78,7 +78,7 @@ def checksums_are_the_drivers(bench: Bench) -> None:
     for flow in FLOWS:
         mark = fresh_mark()
         frame = spoiled(flow_frame(flow, mark, to=PEER, source=MAC), flow)
-        _unchanged(bench, frame, mark, NetHdr(gso_type=GsoType.NONE), f"a wrong checksum, protocol {flow.protocol}")
+        unchanged(bench, frame, mark, NetHdr(gso_type=GsoType.NONE), f"a wrong checksum, protocol {flow.protocol}")
 
 
 @check("N-CFG-6")

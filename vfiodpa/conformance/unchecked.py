@@ -4,10 +4,7 @@ from __future__ import annotations
 
 OWNER = "wants the owner function with virtual functions of its own: there is no bench for that yet"
 RECORDED = "a permission or a reason: there is nothing to decide"
-OUT_OF_MEMORY = "nothing makes the software NIC answer EAGAIN or ENOMEM: a check could not be proved"
 
-_NO_FIELD = "without the feature the header has no such field: what lies at its place is the frame (N-TX-2, N-RX-5)"
-_NO_TUNNELS = "wants UDP_TUNNEL_GSO of the software NIC and of its peer, which have none"
 _NO_IPSEC = "wants IPsec: the software NIC has none, and no NIC of today does"
 
 
@@ -24,7 +21,6 @@ _ADMIN = {
         "LGI-6 LGI-7 LGI-8 LGI-9 LGI-10 LGI-11 LGI-12 LGI-13 LGI-14 LGI-15 LGI-17",
     ),
     **_because(RECORDED, "ADC-9 ADC-11 ADC-18 ADQ-10 CAP-4 OBJ-7 PRT-8 PRT-24 LGI-16"),
-    **_because(OUT_OF_MEMORY, "ADQ-11"),
 }
 
 _REGISTERS = {
@@ -55,38 +51,25 @@ _RINGS = {
     "USD-3": "a permission: no device can break it (USD-2 notes what it does)",
     "ANS-2": "a permission: no device can break it (ANS-1 notes what it does)",
     "PKV-3": "a permission, and a driver that looks at slots in their order cannot tell",
-    "U-6": "wants NOTIF_CONFIG_DATA, which the software NIC does not have",
     "X-13": "a permission: no device can break it (ANS-5 notes what it does)",
 }
 
 _NETWORK = {
     "N-TX-3": "a permission: no device can break it",
-    "N-TX-4": _NO_FIELD,
     "N-TX-5": "a permission: no device can break it",
     "N-TX-6": "a permission: no device can break it (N-TX-7 tries wrong hints)",
-    "N-TX-8": _NO_TUNNELS,
-    "N-TX-9": _NO_FIELD,
-    "N-TX-10": _NO_TUNNELS,
-    "N-TX-11": _NO_TUNNELS,
-    "N-TX-13": _NO_FIELD,
+    "N-TX-13": _NO_IPSEC,
     "N-RX-15": "a permission: no device can break it",
-    "N-RX-16": _NO_FIELD,
     "N-RX-17": "a permission: no device can break it (N-RX-18 to N-RX-20 look at what it does)",
-    "N-RX-21": _NO_TUNNELS,
-    "N-RX-22": _NO_TUNNELS,
-    "N-RX-23": _NO_TUNNELS,
-    "N-RX-26": "wants RSC_EXT, which the software NIC does not have",
     "N-RX-29": "a permission: no device can break it (N-RX-30 looks at what it does)",
-    **{f"N-RX-{number}": _NO_TUNNELS for number in range(31, 35)},
+    "N-RX-32": "a permission: no device can break it (N-RX-33 and N-RX-34 look at what it does)",
     **{f"N-RX-{number}": _NO_IPSEC for number in range(35, 42)},
-    **{f"N-RCTX-{number}": "wants RSS_CONTEXT, which the software NIC does not have" for number in range(1, 3)},
     "N-COAL-7": "a permission: no device can break it",
     "N-STAT-6": "64-bit counters do not wrap within anybody's time",
     "N-FF-17": "a permission: no device can break it",
     **{f"N-IPS-{number}": _NO_IPSEC for number in range(1, 11)},
     # Rules in running text
     "X-6": _NO_IPSEC,
-    "X-7": _NO_FIELD,
     "X-11": "a permission: no device can break it",
 }
 

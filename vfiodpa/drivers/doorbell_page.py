@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import Unsupported
 from ..memory import PAGE_SIZE
+from ..pci.function import PciFunction
 from .queue import Queue
 from .transport import Structure
 
@@ -23,6 +24,8 @@ def check_page_of_its_own(queue: Queue, queues: Sequence[Queue], notify: Structu
     why = ""
     if bell.width != GUEST_WIDTH:
         why = f"the device takes {bell.width}-bit doorbells, guests store {GUEST_WIDTH} bits"
+    elif bell.value != queue.index:
+        why = f"the device takes doorbells of {bell.value:#x}, guests store the queue's number {queue.index}"
     elif any(other.index != queue.index and _page(other) == _page(queue) for other in queues if other.size_max):
         why = "queues share a doorbell page"
     elif bell.offset % PAGE_SIZE:
@@ -31,6 +34,17 @@ def check_page_of_its_own(queue: Queue, queues: Sequence[Queue], notify: Structu
         why = "registers may follow the doorbell in its page"
     if why:
         raise Unsupported(why, device=device)
+
+
+def can_tell_doorbells(function: PciFunction, queues: Sequence[Queue], notify: Structure) -> bool:
+    """May the device say what doorbells carry (NOTIF_CONFIG_DATA)? Not where guests can be given their pages."""
+    first = queues[0]
+    try:
+        check_page_of_its_own(first, queues, notify, function.name)
+        function.doorbell_page(first.doorbell.bar, first.doorbell.offset)
+    except Unsupported:
+        return True
+    return False
 
 
 def _page(queue: Queue) -> tuple[int, int]:

@@ -15,14 +15,23 @@ KNOWN = reduce(or_, F.__members__.values())
 # queue) never reaches us. What REQUIRES the control queue goes with it.
 CONTROL_QUEUE = F.NET_CTRL_VQ | F.NET_CTRL_GUEST_OFFLOADS | F.NET_DEVICE_STATS | F.NET_HASH_REPORT | F.NET_IPSEC
 
+# What makes headers of frames longer: no guest can be told of it, vhost-user has 64 feature bits.
+LONG_HEADERS = (
+    F.NET_GUEST_UDP_TUNNEL_GSO
+    | F.NET_GUEST_UDP_TUNNEL_GSO_CSUM
+    | F.NET_HOST_UDP_TUNNEL_GSO
+    | F.NET_HOST_UDP_TUNNEL_GSO_CSUM
+    | F.NET_OUT_NET_HEADER
+)
+
 # What the driver's own control queue needs.
 MULTIQUEUE = F.NET_CTRL_VQ | F.NET_MQ
 
 # Bits of vhost-user: no device has them, whatever it shows there.
 VHOST = F.VHOST_LOG_ALL | F.VHOST_PROTOCOL_FEATURES
 
-# What the driver takes for itself when it is offered: DMA through the IOMMU, ordering, queue reset.
-OWN = F.ACCESS_PLATFORM | F.ORDER_PLATFORM | F.RING_RESET
+# What the driver takes for itself when it is offered: DMA through the IOMMU, ordering, queue reset, what doorbells say.
+OWN = F.ACCESS_PLATFORM | F.ORDER_PLATFORM | F.RING_RESET | F.NOTIF_CONFIG_DATA
 
 # What a front end may have told its guest on its own account; the device is not asked for it.
 FRONT_END = VHOST | F.NET_GUEST_ANNOUNCE
@@ -34,7 +43,7 @@ def offerable(offered: Feature, multiqueue: bool) -> Feature:
     ``multiqueue``: the driver can switch pairs on, by the vendor's register or by a control queue of its
     own, so MQ works although the guest's control queue never reaches the device.
     """
-    ours = TRANSPORT | F.NOTIFICATION_DATA | CONTROL_QUEUE | VHOST
+    ours = TRANSPORT | F.NOTIFICATION_DATA | CONTROL_QUEUE | VHOST | LONG_HEADERS
     features = closed(offered & KNOWN & ~ours)
     return features | F.NET_MQ if multiqueue else features
 

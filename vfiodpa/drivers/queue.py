@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import DeviceError, UsageError
 from ..spec.virtio_ring import PACKED_ALIGN, SPLIT_ALIGN, split_size_ok
@@ -32,6 +32,12 @@ class Queue:
                 device=device,
             )
         return cls(queue, size_max, DoorbellAddress(notify.bar, notify.offset + offset, doorbell_width, queue))
+
+    def told(self, transport: Transport) -> Queue:
+        """With NOTIF_CONFIG_DATA negotiated: its doorbell carries what the device says (4.1.5.2)."""
+        transport.common.queue_select = self.index
+        value = transport.common.queue_notif_config_data
+        return replace(self, doorbell=replace(self.doorbell, value=value))
 
     def check(self, setup: QueueSetup, packed: bool, device: str) -> None:
         """Raise ``UsageError`` for a size or an alignment that no queue may have (2.7, 2.8)."""

@@ -42,6 +42,13 @@ class QueueLayout:
         """Those of the pairs, and ours."""
         return self.queues + ((self.control,) if self.control else ())
 
+    def told(self, transport: Transport, features: Feature) -> QueueLayout:
+        """As negotiated: with NOTIF_CONFIG_DATA, doorbells carry what the device says (``Queue.told``)."""
+        if F.NOTIF_CONFIG_DATA not in features:
+            return self
+        queues = tuple(queue.told(transport) for queue in self.queues)
+        return QueueLayout(queues, self.control.told(transport) if self.control else None)
+
     @property
     def single(self) -> QueueLayout:
         """The first pair alone."""

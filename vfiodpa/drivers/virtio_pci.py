@@ -21,7 +21,7 @@ from ..spec.virtio_pci import CommonCfg, DeviceStatus
 from . import feature_policy as policy
 from .device import DoorbellAddress, QueueSetup, QueueState, VdpaDevice
 from .device_reset import DeviceReset
-from .doorbell_page import check_page_of_its_own
+from .doorbell_page import can_tell_doorbells, check_page_of_its_own
 from .feature_words import read_features, write_features
 from .interrupts import CONFIG, Interrupts
 from .net_config import OfferedConfig, read_config
@@ -70,7 +70,8 @@ class VirtioPci(VdpaDevice):
         self._vendor = Vendor(function, self.quirks)
         self._offered = read_features(self._common, self.quirks.feature_words)
         self._config = OfferedConfig(self._transport.net, self._offered)
-        self._layout, control = with_control(function, self._survey(), self.deadlines.command)
+        self._surveyed, control = with_control(function, self._survey(), self.deadlines.command)
+        self._layout = self._surveyed
         self._pairs = Pairs(self._vendor, control)
 
     def __repr__(self) -> str:
@@ -168,6 +169,7 @@ class VirtioPci(VdpaDevice):
             write_features(self._common, self.quirks.feature_words, wanted)
             self._common.device_status |= S.FEATURES_OK  # step 5
             self._check_accepted(wanted)  # step 6
+            self._layout = self._surveyed.told(self._transport, wanted)
             self._state.negotiated = wanted | (features & F.NET_MQ)  # in force by whatever switches pairs
             self.irqs.map(self._common, CONFIG)  # step 7, 4.1.5.1.2
             self._pairs.begin(self._common, self._layout.control, self._state.negotiated)
@@ -352,7 +354,8 @@ class VirtioPci(VdpaDevice):
                 "VERSION_1 must be negotiated: this is a driver for virtio 1.0 and later", device=self.name
             )
         chosen = policy.for_device(features, self._usable, self._layout.control is not None)
-        return chosen | (self.commanded & self._usable)
+        told = can_tell_doorbells(self.function, self._surveyed.all, self._transport.notify)
+        return policy.without(chosen | (self.commanded & self._usable), NONE if told else F.NOTIF_CONFIG_DATA)
 
     def _check_accepted(self, wanted: Feature) -> None:
         if not self.status & S.FEATURES_OK:

@@ -127,6 +127,7 @@ class AdminQueue(ControlQueue):
         super().__init__(device, state)
         effects = state.effects
         self.admin = Admin(FlowFilter(self._pairs, effects.set_flow_rules, DEVICE if steers else {}))
+        self.busy = 0  # so many commands more are answered EAGAIN: a test wants it so
 
     def _pairs(self) -> int:
         """That receive, as far as the driver knows them."""
@@ -144,6 +145,9 @@ class AdminQueue(ControlQueue):
 
     def carry_out(self, opcode: int, group: int, data: bytes) -> bytes:
         """The result; raises ``Failed``. Group, then opcode, then data are looked at (2.12.1.2)."""
+        if self.busy:
+            self.busy -= 1
+            raise Failed(S.EAGAIN, Q.TRYAGAIN)
         if group != GroupType.SELF:
             raise Failed(*INVALID_GROUP)
         if not SUPPORTED >> opcode & 1 or not self.admin.legal(group) >> opcode & 1:

@@ -18,10 +18,12 @@ from ..spec.virtio_net import (
     HashTunnelCommand,
     MacCommand,
     MqCommand,
+    RssContextCommand,
     RxCommand,
     StatsCommand,
     VlanCommand,
     VqPairs,
+    offloads_of,
 )
 from . import coalescing, device_stats, rss
 from .settings import GUEST_OFFLOADS, NetState, Refused
@@ -112,13 +114,15 @@ def _set_pairs(state: NetState, data: bytes) -> bytes:
     pairs = VqPairs.unpack(data).virtqueue_pairs
     if not 1 <= pairs <= state.max_pairs:
         raise Refused(f"{pairs} queue pairs, there are 1 to {state.max_pairs}")
+    if state.contexts:
+        raise Refused("VQ_PAIRS_SET while there are RSS contexts")  # 1.4, 5.1.6.5.8: drivers must not
     rss.steer_automatically(state)
     state.effects.set_pairs(pairs)
     return b""
 
 
 def _set_guest_offloads(state: NetState, data: bytes) -> bytes:
-    offloads = int.from_bytes(data, "little")
+    offloads = offloads_of(int.from_bytes(data, "little"))
     unknown = offloads & ~int(GUEST_OFFLOADS & state.features)
     if len(data) != 8 or unknown:
         raise Refused(f"offloads {unknown:#x} were not negotiated" if unknown else f"{len(data)} bytes of offloads")
@@ -148,6 +152,10 @@ COMMANDS: dict[tuple[int, int], Command] = {
     (CtrlClass.HASH_TUNNEL, HashTunnelCommand.SET): Command(F.NET_HASH_TUNNEL, rss.configure_tunnels),
     (CtrlClass.STATS, StatsCommand.QUERY): Command(F.NET_DEVICE_STATS, device_stats.query),
     (CtrlClass.STATS, StatsCommand.GET): Command(F.NET_DEVICE_STATS, device_stats.get),
+    (CtrlClass.RSS_CONTEXT, RssContextCommand.CAP_GET): Command(F.NET_RSS_CONTEXT, rss.contexts),
+    (CtrlClass.RSS_CONTEXT, RssContextCommand.ADD): Command(F.NET_RSS_CONTEXT, rss.add_context),
+    (CtrlClass.RSS_CONTEXT, RssContextCommand.MOD): Command(F.NET_RSS_CONTEXT, rss.modify_context),
+    (CtrlClass.RSS_CONTEXT, RssContextCommand.DEL): Command(F.NET_RSS_CONTEXT, rss.delete_context),
 }
 # fmt: on
 

@@ -68,6 +68,10 @@ class Common:
         state, queue = self.state, self.state.queue
         if name in ("device_status", "queue_reset"):
             return self._load_status() if name == "device_status" else self._load_queue_reset()
+        if name == "queue_notif_config_data":
+            return (
+                state.notification(queue.index) if queue and Feature.NOTIF_CONFIG_DATA in state.driver_features else 0
+            )
         if name.startswith("queue_") and name != "queue_select":
             return _queue_field(queue, name, index)
         simple = {

@@ -174,7 +174,7 @@ class Engine:
         """Features in force."""
         with self.paused() as nics:
             for nic in nics:
-                lib.vdp_nic_set_features(nic, int(features) & _LOW_64)
+                lib.vdp_nic_set_features(nic, int(features) & _LOW_64, int(features) >> 64)
 
     def run(self, on: bool) -> None:
         """Let the workers serve the queues, or not."""
@@ -230,7 +230,7 @@ class Engine:
         """``NET_GUEST_*`` that the driver takes, of those negotiated."""
         with self.paused() as nics:
             for nic in nics:
-                lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64)
+                lib.vdp_nic_set_guest_offloads(nic, int(offloads) & _LOW_64, int(offloads) >> 64)
 
     def set_mtu(self, mtu: int) -> None:
         """Drop longer frames from the wire; 0: none."""

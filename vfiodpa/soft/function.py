@@ -151,8 +151,9 @@ class SoftFunction(PciFunction):
     def doorbell_page(self, bar: int, offset: int) -> SharedPage:
         with self.lock:
             self._check_usable()
-            queue = (offset - NOTIFY_OFFSET) // self.device.notify.multiplier
-            return self._running_engine.doorbell_page(self._doorbell_queue(bar, offset, 16, queue))
+            notify = self.device.notify
+            stored = notify.state.notification((offset - NOTIFY_OFFSET) // notify.multiplier)
+            return self._running_engine.doorbell_page(self._doorbell_queue(bar, offset, 16, stored))
 
     def reset(self) -> None:
         """Function level reset; as well as the registers, vectors and doorbell bindings are gone."""
@@ -263,6 +264,13 @@ class SoftFunction(PciFunction):
         with self.lock:
             self._check_usable()
             self.device.fail(why)
+
+    def be_busy(self) -> None:
+        """The next administration command is answered EAGAIN (2.12.1)."""
+        with self.lock:
+            self._check_usable()
+            if self.device.admin:
+                self.device.admin.busy = 1
 
     def unplug(self, *, silently: bool = False) -> None:
         """Surprise removal: no DMA, all registers read as ones, ``error_event`` is signalled unless ``silently``."""

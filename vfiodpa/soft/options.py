@@ -46,6 +46,7 @@ CONTROL = (
     | Feature.NET_GUEST_ANNOUNCE
     | Feature.NET_MQ
     | Feature.NET_RSS
+    | Feature.NET_RSS_CONTEXT
     | Feature.NET_HASH_REPORT
     | Feature.NET_HASH_TUNNEL
     | Feature.NET_NOTF_COAL
@@ -61,6 +62,10 @@ OFFLOADS = (
     | Feature.NET_HOST_ECN
     | Feature.NET_HOST_UFO
     | Feature.NET_HOST_USO
+    | Feature.NET_HOST_UDP_TUNNEL_GSO
+    | Feature.NET_HOST_UDP_TUNNEL_GSO_CSUM
+    | Feature.NET_OUT_NET_HEADER
+    | Feature.NET_RSC_EXT
     | GUEST_OFFLOADS
 )
 
@@ -144,6 +149,7 @@ class SoftOptions:
     lm: LmLayout = LmLayout.PAIRS
     reset: bool = True
     suspend: bool = False  # offers VIRTIO_F_SUSPEND (virtio 1.4)
+    notif_data: bool = False  # offers VIRTIO_F_NOTIF_CONFIG_DATA: doorbells do not carry the queue's index
     off: Feature = NONE
     frame: int = 60
     sizes: tuple[int, ...] = ()  # of generated frames, in turn; instead of frame
@@ -195,9 +201,15 @@ class SoftOptions:
             off |= Feature.NET_RSS  # a worker cannot give a frame to another one's queue
         if self.queues == 1:
             off |= Feature.NET_MQ
+        if self.port in (Port.TAP, Port.PACKET):
+            off |= Feature.NET_HOST_UDP_TUNNEL_GSO  # the kernel's header has no room for a tunnel
         if off & Feature.NET_CTRL_VQ:
             off |= CONTROL  # also what the specification lets stand without a control queue
-        own = (Feature.ADMIN_VQ if self.admin else NONE) | (Feature.SUSPEND if self.suspend else NONE)
+        own = (
+            (Feature.ADMIN_VQ if self.admin else NONE)
+            | (Feature.SUSPEND if self.suspend else NONE)
+            | (Feature.NOTIF_CONFIG_DATA if self.notif_data else NONE)
+        )
         return closed((OFFERED | own) & ~off)
 
 
@@ -311,6 +323,7 @@ _KEYS = {
     "lm":          _Key(LmLayout, ", ".join(m.value for m in LmLayout)),
     "reset":       _Key(_switch, _ON_OFF),
     "suspend":     _Key(_switch, _ON_OFF),
+    "notif_data":  _Key(_switch, _ON_OFF),
     "off":         _Key(_features, "+".join(name.lower() for name in names(_MAY_BE_OFF))),
     "frame":       _Key(_number(*FRAME), "60 to 65535 bytes"),
     "sizes":       _Key(_sizes, f"up to {MAX_SIZES} sizes such as 60+576+1514, each 60 to 65535 bytes"),
@@ -392,6 +405,8 @@ def _check_ifcvf(values: dict[str, Any]) -> None:
         raise UsageError("model=ifcvf has no administration queue")
     if values.get("suspend"):
         raise UsageError("model=ifcvf has no SUSPEND: it is older")
+    if values.get("notif_data"):
+        raise UsageError("model=ifcvf has no NOTIF_CONFIG_DATA: it is older")
     if values.get("reset"):
         raise UsageError("model=ifcvf has no RING_RESET: it stops queues by its own means")
     if values.get("queues", 1) > IFCVF_PAIRS:

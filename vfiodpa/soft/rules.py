@@ -40,6 +40,7 @@ READ_ONLY = Rule("virtio 1.3, 4.1.4.3.2", "the driver must not write read-only f
 CONFIG_READ_ONLY = Rule("virtio 1.3, 5.1.4.1", "the device configuration is read-only to the driver")
 NO_FIELD = Rule("virtio 1.3, 2.5.2", "the driver must check that a field's feature is offered before it accesses it")
 NOTIFY = Rule("virtio 1.3, 4.1.5.2", "a doorbell is a 16-bit write of the queue's index to the queue's notify address")
+NOTIFY_CONFIG = Rule("virtio 1.3, 4.1.5.2", "with NOTIF_CONFIG_DATA a doorbell carries queue_notif_config_data instead")
 NOTIFY_DATA = Rule("virtio 1.3, 2.9", "with NOTIFICATION_DATA a doorbell is 32 bits: queue, next offset, wrap counter")
 EARLY_BELL = Rule("virtio 1.3, 3.1.1", "no available-buffer notification before DRIVER_OK")
 PCI_ACCESS = Rule("PCI 3.0, 6.1", "configuration space is accessed 8, 16 or 32 bits wide and aligned")

@@ -13,6 +13,7 @@ from .flow_filter import Match
 F = Feature
 
 MAX_KEY = 40  # bytes; rss_max_key_size
+MAX_CONTEXTS = 8  # max_rss_contexts
 MAX_INDIRECTION = 512  # entries; rss_max_indirection_table_length
 HASHES = HashType.IPV4 | HashType.TCPV4 | HashType.UDPV4 | HashType.IPV6 | HashType.TCPV6 | HashType.UDPV6
 NO_HASH = HashType(0)
@@ -26,6 +27,8 @@ GUEST_OFFLOADS = (
     | F.NET_GUEST_UFO
     | F.NET_GUEST_USO4
     | F.NET_GUEST_USO6
+    | F.NET_GUEST_UDP_TUNNEL_GSO
+    | F.NET_GUEST_UDP_TUNNEL_GSO_CSUM
 )
 
 
@@ -99,6 +102,7 @@ class NetState:
     multicast: tuple[bytes, ...] = ()
     vlans: set[int] = field(default_factory=set)
     rss: Rss = Rss()
+    contexts: dict[int, Rss] = field(default_factory=dict)  # by rss_ctx_id
     moderation: dict[int, Moderation] = field(default_factory=dict)  # by queue, where VQ_SET came last
     common_moderation: dict[bool, Moderation] = field(default_factory=dict)  # of all that transmit, or not
     commands: int = 0
@@ -112,6 +116,7 @@ class NetState:
         self.unicast = self.multicast = ()
         self.vlans.clear()
         self.rss = Rss()
+        self.contexts.clear()
         self.moderation.clear()
         self.common_moderation.clear()
         self.commands = self.commands_ok = 0

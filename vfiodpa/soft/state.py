@@ -11,6 +11,7 @@ from ..spec.features import Feature
 from ..spec.virtio_pci import NO_VECTOR, DeviceStatus
 
 NO_STATUS = DeviceStatus(0)
+NOTIF_CONFIG = 0x4000  # queue_notif_config_data is that and the queue: never a queue of ours, so that mistakes show
 FEATURE_WORDS = 4  # bits 0 to 127
 ADDRESSES = ("queue_desc", "queue_driver", "queue_device")
 
@@ -82,6 +83,10 @@ class CommonState:
     def packed(self) -> bool:
         """Are the rings packed?"""
         return Feature.RING_PACKED in self.driver_features
+
+    def notification(self, queue: int) -> int:
+        """What names a queue in its doorbell: NOTIF_CONFIG_DATA makes it another number (4.1.5.2)."""
+        return NOTIF_CONFIG | queue if Feature.NOTIF_CONFIG_DATA in self.driver_features else queue
 
     def clear(self) -> None:
         """Device reset (2.4)."""

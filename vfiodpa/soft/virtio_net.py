@@ -64,7 +64,9 @@ class NotifyArea:
         rule, right, told = rules.NOTIFY, 16, value
         if Feature.NOTIFICATION_DATA in self.state.driver_features:  # where the ring ends is only a hint to us
             rule, right, told = rules.NOTIFY_DATA, 32, value & 0xFFFF
-        if rest or width != right or told != queue or not 0 <= offset < self.length:
+        if told == queue != self.state.notification(queue):
+            rule = rules.NOTIFY_CONFIG
+        if rest or width != right or not 0 <= offset < self.length or told != self.state.notification(queue):
             raise rule.breach(self.device, f"notify+{offset:#x}", f"{width}-bit write of {value:#x}")
         return queue
 
@@ -324,6 +326,7 @@ class VirtioNet:
         if self.admin:
             self.admin.disable()
             self.admin.admin.clear()
+            self.admin.busy = 0
         if self.net.mac != self.options.mac or self.net.status & NetStatus.ANNOUNCE:
             self.net.change(mac=self.options.mac, status=self.net.status & ~NetStatus.ANNOUNCE)
 

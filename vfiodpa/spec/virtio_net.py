@@ -9,6 +9,7 @@ from enum import IntEnum, IntFlag
 
 from ..layout import Layout, array, le8, le16, le32, le64
 from ..registers import RegisterBlock, reg, reg_array
+from .features import Feature
 
 MIN_MTU = 68  # 5.1.4.1
 MAX_MTU = 65535
@@ -50,8 +51,16 @@ class HdrFlag(IntFlag):
     UDP_TUNNEL_CSUM = 8
 
 
+class GsoBit(IntFlag):
+    """What may be set beside a ``GsoType``; tunnels by the version of the inner IP header."""
+
+    UDP_TUNNEL_IPV4 = 0x20
+    UDP_TUNNEL_IPV6 = 0x40
+    ECN = 0x80
+
+
 class GsoType(IntEnum):
-    """``gso_type`` of the net header (5.1.6); 0x80 (ECN) may be set beside it."""
+    """``gso_type`` of the net header (5.1.6), without a ``GsoBit``."""
 
     NONE = 0
     TCPV4 = 1
@@ -76,6 +85,27 @@ class NetHdrHash(NetHdr, size=20, ref="virtio 1.3, 5.1.6, with VIRTIO_NET_F_HASH
     padding_reserved = le16
 
 
+class NetHdrTunnel(NetHdrHash, size=24, ref="virtio 1.4, 5.1.6, with VIRTIO_NET_F_{HOST,GUEST}_UDP_TUNNEL_GSO"):
+    """The hash's place is there without HASH_REPORT, too."""
+
+    outer_th_offset = le16
+    inner_nh_offset = le16
+
+
+class NetHdrOuter(NetHdrTunnel, size=32, ref="virtio 1.4, 5.1.6, with VIRTIO_NET_F_OUT_NET_HEADER"):
+    outer_nh_offset = le16
+    padding_reserved_2 = array(le8, 6)
+
+
+def header_of(features: int) -> type[NetHdr]:
+    """The header that frames have when these features are negotiated (virtio 1.4, 5.1.6.3.1)."""
+    if features & Feature.NET_OUT_NET_HEADER:
+        return NetHdrOuter
+    if features & (Feature.NET_HOST_UDP_TUNNEL_GSO | Feature.NET_GUEST_UDP_TUNNEL_GSO):
+        return NetHdrTunnel
+    return NetHdrHash if features & Feature.NET_HASH_REPORT else NetHdr
+
+
 class CtrlClass(IntEnum):
     """Classes of control queue commands (5.1.6.5)."""
 
@@ -88,6 +118,7 @@ class CtrlClass(IntEnum):
     NOTF_COAL = 6
     HASH_TUNNEL = 7
     STATS = 8  # since 1.4
+    RSS_CONTEXT = 9  # since 1.4
 
 
 class RxCommand(IntEnum):
@@ -135,6 +166,22 @@ class GuestOffloadsCommand(IntEnum):
     SET = 0
 
 
+# Feature bits that are others there (virtio 1.4, 5.1.6.5.9): by the number in the command.
+OFFLOAD_BITS = {46: 65, 47: 66}
+
+
+def offloads_of(bits: int) -> int:
+    """The features that the data of GUEST_OFFLOADS_SET tells of."""
+    found = bits & ~sum(1 << bit for bit in OFFLOAD_BITS)
+    return found | sum(1 << feature for bit, feature in OFFLOAD_BITS.items() if bits >> bit & 1)
+
+
+def offload_bits(features: int) -> int:
+    """The data of GUEST_OFFLOADS_SET for these features."""
+    found = int(features) & ~sum(1 << feature for feature in OFFLOAD_BITS.values())
+    return found | sum(1 << bit for bit, feature in OFFLOAD_BITS.items() if features >> feature & 1)
+
+
 class CoalescingCommand(IntEnum):
     """Coalescing of notifications (5.1.6.5.9)."""
 
@@ -155,6 +202,15 @@ class StatsCommand(IntEnum):
 
     QUERY = 0
     GET = 1
+
+
+class RssContextCommand(IntEnum):
+    """RSS configurations besides the default one (virtio 1.4, 5.1.6.5.8)."""
+
+    CAP_GET = 0
+    ADD = 1
+    MOD = 2
+    DEL = 3
 
 
 class HashType(IntFlag):
@@ -232,6 +288,17 @@ class RssTail(Layout, size=3, ref="virtio 1.3, 5.1.6.5.7.1, struct virtio_net_rs
 
     max_tx_vq = le16
     hash_key_length = le8
+
+
+class RssContextCap(Layout, size=2, ref="virtio 1.4, 5.1.6.5.8.1, struct virtnet_rss_ctx_cap"):
+    max_rss_contexts = le16
+
+
+class RssContextHead(Layout, size=8, ref="virtio 1.4, 5.1.6.5.8.2, struct virtnet_rss_ctx_add_modify"):
+    """``RssHead``, table, ``RssTail`` and key follow; DEL has the id alone."""
+
+    rss_ctx_id = le16
+    reserved = array(le8, 6)
 
 
 class HashHead(Layout, size=13, ref="virtio 1.3, 5.1.6.5.7.4, struct virtio_net_hash_config"):

@@ -310,6 +310,10 @@ class Bench:
         """Have the device fail (NEEDS_RESET)."""
         (self.hooks.fault or _nobody("fault"))()
 
+    def make_it_busy(self) -> None:
+        """Have the device answer its next administration command with EAGAIN or ENOMEM."""
+        (self.hooks.busy or _nobody("busy"))()
+
     def close(self) -> None:
         """Give back what the check took. The device is reset by whoever runs checks, before this."""
         self._drop_interrupts()

@@ -44,6 +44,7 @@ HOOK_KEYS: Mapping[str, str] = {
     "mtu": "set the MTU to {mtu} bytes",
     "announce": "have the device ask for gratuitous packets",
     "fault": "make the firmware fail",
+    "busy": "have the next administration command answered EAGAIN or ENOMEM",
     "reset_power": "power off and on: for a device that does not come back",
 }
 
@@ -120,6 +121,7 @@ class _Reader:
             mtu=_mtu(commands["mtu"]) if "mtu" in commands else None,
             announce=commands.get("announce"),
             fault=commands.get("fault"),
+            busy=commands.get("busy"),
             power=commands.get("reset_power"),
         )
 

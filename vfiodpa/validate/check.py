@@ -35,7 +35,7 @@ class Check:
     """``features``: that the device must offer, on top of the clause's. ``deadline`` in seconds.
 
     ``rude``: it breaks rules of the driver, so that the device's recovery is proved afterwards. ``wire``: wants
-    somebody at the other end. ``hook``: an event from outside that it wants (hooks.py: link, mtu, announce, fault).
+    somebody at the other end. ``hook``: an event from outside that it wants: link, mtu, announce, fault, busy.
     """
 
     clause: Clause

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.features import Feature
-from ..spec.virtio_net import Ack, CtrlClass, GuestOffloadsCommand, MacCommand, MqCommand, VlanCommand, VqPairs
+from ..spec.virtio_net import (
+    Ack,
+    CtrlClass,
+    GuestOffloadsCommand,
+    MacCommand,
+    MqCommand,
+    VlanCommand,
+    VqPairs,
+    offload_bits,
+)
 from .bench import RX, SIZE, TX, Bench
 from .rings import POISON, Buf, UsedBuf
 from .verdict import Refused
@@ -139,7 +148,7 @@ class Control:
 
     def guest_offloads(self, offloads: int) -> None:
         """The offloads that the driver takes from now on (5.1.6.5.8)."""
-        self.set(CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, int(offloads).to_bytes(8, "little"))
+        self.set(CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET, offload_bits(int(offloads)).to_bytes(8, "little"))
 
 
 def mac_table(unicast: Sequence[bytes], multicast: Sequence[bytes]) -> bytes:

@@ -157,7 +157,7 @@ class Device:
         if Feature.NOTIFICATION_DATA in self.features:
             window.write(offset, 32, self.doorbell_data(queue) if value is None else value)
         else:
-            window.write(offset, 16, queue if value is None else value)
+            window.write(offset, 16, self._told(queue) if value is None else value)
 
     def doorbell_data(self, queue: int) -> int:
         """NOTIFICATION_DATA: where the ring ends now (2.9)."""
@@ -165,4 +165,11 @@ class Device:
         next_at = getattr(ring, "avail_idx", None)
         if next_at is None:
             next_at = getattr(ring, "next_slot", 0) | getattr(ring, "wrap", 0) << 15
-        return queue | next_at << 16
+        return self._told(queue) | next_at << 16
+
+    def _told(self, queue: int) -> int:
+        """What names a queue in its doorbell (2.9)."""
+        if Feature.NOTIF_CONFIG_DATA not in self.features:
+            return queue
+        self.common.queue_select = queue
+        return int(self.common.queue_notif_config_data)

@@ -19,13 +19,15 @@ class Hooks:
     """One callable for each event, ``None``: nobody can make it. Its name is what a check's ``hook`` says.
 
     ``link``: carrier off or on. ``mtu``: another MTU, in bytes. ``announce``: ask the driver for gratuitous packets.
-    ``fault``: the device fails. ``power``: off and on again, the last resort for one that does not come back.
+    ``fault``: the device fails. ``busy``: it answers the next administration command EAGAIN or ENOMEM.
+    ``power``: off and on again, the last resort for one that does not come back.
     """
 
     link: Callable[[bool], None] | None = None
     mtu: Callable[[int], None] | None = None
     announce: Callable[[], None] | None = None
     fault: Callable[[], None] | None = None
+    busy: Callable[[], None] | None = None
     power: Callable[[], None] | None = None
 
     def has(self, event: str) -> bool:
@@ -47,7 +49,7 @@ def no_hook(event: str) -> str:
 
 def of_software(function: SoftFunction) -> Hooks:
     """What a test does to the software NIC."""
-    return Hooks(function.set_link, function.set_mtu, function.ask_to_announce, function.fail)
+    return Hooks(function.set_link, function.set_mtu, function.ask_to_announce, function.fail, function.be_busy)
 
 
 def of_wire(wire: Wire | None) -> Hooks:

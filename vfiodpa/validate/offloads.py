@@ -1,11 +1,14 @@
-"""Frames that leave work to be done: a checksum to complete, segments to cut. Ref: virtio 1.3, 5.1.6.2"""
+"""Frames that leave work to be done: a checksum to complete, segments to cut, in tunnels too.
+
+Ref: virtio 1.4, 5.1.6.2
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..spec.virtio_net import GsoType, HdrFlag, NetHdr
+from ..spec.virtio_net import GsoBit, GsoType, HdrFlag, NetHdr, NetHdrTunnel
 from .bench import MAC, PEER, Bench
 from .frames import (
     ACK,
@@ -26,7 +29,9 @@ from .verdict import NotApplicable
 from .wire import Heard
 
 SEGMENT = 600  # bytes of payload of each
-ECN = 0x80  # beside a GsoType
+ECN = int(GsoBit.ECN)
+VXLAN_PORT = 4789
+VXLAN = b"\x08\0\0\0" + b"\0\0\x07\0"
 GSO = {
     (TCP, False): GsoType.TCPV4,
     (TCP, True): GsoType.TCPV6,
@@ -34,24 +39,35 @@ GSO = {
     (UDP, True): GsoType.UDP_L4,
 }
 V4, V6 = Flow(5100, 6100, 7, protocol=TCP), Flow(5200, 6200, 7, True, TCP)
+OUTER4, OUTER6 = Flow(50000, VXLAN_PORT, 7), Flow(50001, VXLAN_PORT, 7, True)
 U4, U6 = Flow(5300, 6300, 7), Flow(5400, 6400, 7, True)
 
 
 @dataclass(frozen=True, slots=True)
 class Stimulus:
-    """A frame for the wire: ``marks`` tell it, or each of its segments, again. Without ``header`` it is finished."""
+    """A frame for the wire: ``marks`` tell it, or each of its segments, again. Without ``header`` it is finished.
+
+    ``outer``: the flow of the tunnel that ``flow`` is in.
+    """
 
     name: str
     flow: Flow
     frame: bytes
     marks: tuple[bytes, ...]
     header: NetHdr | None = None
+    outer: Flow | None = None
 
 
 def needs_offloads(bench: Bench) -> None:
     """Raise ``NotApplicable`` where frames cross the wire finished."""
     if not bench.wire.carries_offloads:
         raise NotApplicable("frames cross this wire finished: nobody can leave work to the device")
+
+
+def needs_tunnels(bench: Bench) -> None:
+    """Raise ``NotApplicable`` where segments in tunnels cross the wire cut."""
+    if not bench.wire.carries_tunnels:
+        raise NotApplicable("segments in tunnels cross this wire cut: nobody can leave work to the device")
 
 
 def partial(flow: Flow, mark: bytes) -> tuple[bytes, NetHdr]:
@@ -89,6 +105,41 @@ def segmented(
     return frame, header
 
 
+def inner_frame(outer: Flow) -> int:
+    """Where the inner frame begins, in a VXLAN tunnel."""
+    return outer.transport + UDP_LENGTH + len(VXLAN)
+
+
+def tunnelled(
+    flow: Flow,
+    marks: Sequence[bytes],
+    outer: Flow = OUTER4,
+    *,
+    to: bytes = MAC,
+    source: bytes = PEER,
+    summed: bool = False,
+) -> tuple[bytes, NetHdrTunnel]:
+    """The same in a VXLAN tunnel; ``summed``: the outer checksum, too, is to be completed, else there is none."""
+    inside, inner = segmented(flow, marks)
+    frame = bytearray(packet(outer, VXLAN + inside, to=to, source=source, partial=True))
+    flags = HdrFlag.NEEDS_CSUM | (HdrFlag.UDP_TUNNEL_CSUM if summed else 0)
+    if not summed:
+        at = outer.transport + SUM_AT[UDP]
+        frame[at : at + 2] = bytes(2)
+    begin = inner_frame(outer)
+    header = NetHdrTunnel(
+        flags=flags,
+        gso_type=inner.gso_type | (GsoBit.UDP_TUNNEL_IPV6 if flow.ipv6 else GsoBit.UDP_TUNNEL_IPV4),
+        hdr_len=begin + inner.hdr_len,
+        gso_size=inner.gso_size,
+        csum_start=begin + inner.csum_start,
+        csum_offset=inner.csum_offset,
+        outer_th_offset=outer.transport,
+        inner_nh_offset=begin + ETHERNET,
+    )
+    return bytes(frame), header
+
+
 def _length(flow: Flow) -> int:
     return TCP_LENGTH if flow.protocol == TCP else UDP_LENGTH
 
@@ -105,9 +156,8 @@ def finished() -> list[Stimulus]:
         mark = fresh_mark()
         frame = packet(V4, mark.ljust(SEGMENT, b"\x5a"), sequence=1 + at * SEGMENT)
         found.append(Stimulus("a TCP stream", V4, frame, (mark,)))
-    mark, tunnel = fresh_mark(), Flow(50000, 4789, 7)
-    vxlan = b"\x08\0\0\0" + b"\0\0\x07\0" + flow_frame(V4, mark)
-    found.append(Stimulus("VXLAN", tunnel, packet(tunnel, vxlan), (mark,)))
+    mark = fresh_mark()
+    found.append(Stimulus("VXLAN", OUTER4, packet(OUTER4, VXLAN + flow_frame(V4, mark)), (mark,)))
     return found
 
 
@@ -129,6 +179,21 @@ def unfinished_segments(*flows: Flow, ecn: bool = False, gso: int | None = None)
         frame, header = segmented(flow, marks, ecn=ecn, gso=gso)
         name = f"segments, protocol {flow.protocol} over IPv{_version(flow)}{', ECN' if ecn else ''}"
         found.append(Stimulus(name, flow, frame, marks, header))
+    return found
+
+
+def unfinished_tunnels(*, summed: bool = False) -> list[Stimulus]:
+    """Frames in tunnels that are to be cut into three: of each protocol, over IPv4 and IPv6."""
+    found = []
+    for outer in (OUTER4, OUTER6):
+        for flow in (V4, V6, U4, U6):
+            marks = tuple(fresh_mark() for _ in range(3))
+            frame, header = tunnelled(flow, marks, outer, summed=summed)
+            name = (
+                f"segments, protocol {flow.protocol} over IPv{_version(flow)} in a tunnel over IPv{_version(outer)}"
+                f"{' with a checksum' if summed else ''}"
+            )
+            found.append(Stimulus(name, flow, frame, marks, header, outer))
     return found
 
 

@@ -87,6 +87,8 @@ def _software(device: str, *, wired: bool) -> tuple[str, str]:
         keys.append("admin=on")
     if open_is("suspend=", "model=ifcvf"):
         keys.append("suspend=on")
+    if open_is("notif_data=", "model=ifcvf"):
+        keys.append("notif_data=on")
     if open_is("strict="):
         keys.append("strict=off")
     if link:

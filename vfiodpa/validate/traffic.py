@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.features import Feature
-from ..spec.virtio_net import NetHdr, NetHdrHash
+from ..spec.virtio_net import NetHdr, NetHdrOuter, header_of
 from .bench import MAC, RX, TX, Bench
 from .frames import fresh_mark, plain
 from .rings import POISON, Buf, Ring, UsedBuf
@@ -29,10 +29,13 @@ LONGEST = 65_600  # a buffer for whatever a driver may get that takes segmented 
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """A received frame: its queue, its header, and how many bytes the device says it wrote into each buffer."""
+    """A received frame: its queue, its header, and how many bytes the device says it wrote into each buffer.
+
+    Fields that the header does not have with the features negotiated are 0.
+    """
 
     queue: int
-    header: NetHdrHash
+    header: NetHdrOuter
     frame: bytes
     lengths: tuple[int, ...]
 
@@ -57,7 +60,7 @@ class Receiver:
         self.queues = tuple(queues)
         self.chain = tuple(chain)
         self.got: list[Got] = []
-        self.header = NetHdrHash.size if Feature.NET_HASH_REPORT in bench.device.features else NetHdr.size
+        self.header = header_of(bench.device.features).size
         self._merges = Feature.NET_MRG_RXBUF in bench.device.features
         self._posted: dict[tuple[int, int], int] = {}
         self._reset: set[int] = set()
@@ -135,9 +138,9 @@ class Receiver:
             self._post(queue, part.gpa)
         parts.clear()
 
-    def _header(self, part: _Part) -> NetHdrHash:
+    def _header(self, part: _Part) -> NetHdrOuter:
         raw = self.bench.memory.read(part.gpa, min(self.header, part.room))
-        return NetHdrHash.unpack(raw.ljust(NetHdrHash.size, b"\0"))
+        return NetHdrOuter.unpack(raw.ljust(NetHdrOuter.size, b"\0"))
 
     def _join(self, queue: int, parts: list[_Part]) -> Got:
         raw = b"".join(self.bench.memory.read(part.gpa, part.used) for part in parts)
@@ -215,6 +218,6 @@ def transmit(bench: Bench, frame: bytes, header: NetHdr | None = None, queue: in
 
 def send_buffer(bench: Bench, frame: bytes, header: NetHdr | None = None) -> Buf:
     """A buffer of a frame with its virtio header."""
-    size = NetHdrHash.size if Feature.NET_HASH_REPORT in bench.device.features else NetHdr.size
-    data = (header.pack() if header else b"").ljust(size, b"\0") + frame
+    size = header_of(bench.device.features).size
+    data = (header.pack() if header else b"")[:size].ljust(size, b"\0") + frame
     return Buf(bench.alloc(len(data), data), len(data))

@@ -20,6 +20,7 @@ class Wire(ABC):
     """A wire peer. Owns its interface or NIC; a context manager."""
 
     name: str = ""
+    carries_tunnels = False  # also those of segments in UDP tunnels
     carries_offloads = False  # frames cross it with their virtio header (partial checksums, segments to be cut)
 
     @abstractmethod

@@ -7,7 +7,7 @@ import time
 from ..errors import DeviceError
 from ..soft.function import SoftFunction
 from ..spec.features import Feature, closed
-from ..spec.virtio_net import GsoType, NetHdr
+from ..spec.virtio_net import GsoType, NetHdr, header_of
 from .bench import TX, drop_memory, make_memory
 from .device import Device
 from .rings import Buf, SplitRing
@@ -26,6 +26,10 @@ OFFLOADS = (
     | Feature.NET_HOST_ECN
     | Feature.NET_HOST_USO
     | Feature.NET_HOST_UFO
+    | Feature.NET_HOST_UDP_TUNNEL_GSO
+    | Feature.NET_HOST_UDP_TUNNEL_GSO_CSUM
+    | Feature.NET_GUEST_UDP_TUNNEL_GSO
+    | Feature.NET_GUEST_UDP_TUNNEL_GSO_CSUM
 )
 BUFFER = 66_000  # the longest frame and its header
 BUFFERS = 32
@@ -36,6 +40,7 @@ class SoftWire(Wire):
     """A second software NIC on the same ``link=``, driven by hand. Takes ``function`` over."""
 
     carries_offloads = True
+    carries_tunnels = True
 
     def __init__(self, function: SoftFunction) -> None:
         self.function = function
@@ -62,7 +67,7 @@ class SoftWire(Wire):
 
     def _start(self) -> None:
         wanted = int(OFFLOADS | Feature.VERSION_1 | Feature.ACCESS_PLATFORM) & int(self.device.offered)
-        self.device.negotiate(closed(wanted))
+        self._header = header_of(self.device.negotiate(closed(wanted)))
         pairs = self.function.options.queues
         self._tx = SplitRing(self.memory, TX, 256)
         self.device.enable(TX, self._tx)
@@ -82,7 +87,8 @@ class SoftWire(Wire):
         self._slots[ring.index, ring.offer([Buf(gpa, BUFFER, writable=True)])] = gpa
 
     def send(self, frame: bytes, header: NetHdr | None = None) -> None:
-        data = (header or NetHdr(gso_type=GsoType.NONE)).pack() + frame
+        size = self._header.size
+        data = (header or NetHdr(gso_type=GsoType.NONE)).pack()[:size].ljust(size, b"\0") + frame
         self.memory.write(self._out, data)
         self._tx.offer([Buf(self._out, len(data))])
         self.device.bell(TX)
@@ -109,7 +115,8 @@ class SoftWire(Wire):
         raw = self.memory.read(gpa, one.length)
         self._offer(ring, gpa)
         self.device.bell(ring.index)
-        return Heard(raw[NetHdr.size :], NetHdr.unpack(raw[: NetHdr.size]))
+        size = self._header.size
+        return Heard(raw[size:], self._header.unpack(raw[:size]))
 
     def set_link(self, up: bool) -> None:
         """Down: this end pulls its plug. What is on its way is lost."""

@@ -18,6 +18,14 @@ Op, Q, S = AdminOpcode, AdminQualifier, AdminStatus
 WithReply = Callable[[bytes, bytes, int], bytes]  # of a command, its reply, and the room for that
 
 
+def _done_and_again(queue: AdminQueue, right: CarryOut, opcode: int, group: int, data: bytes) -> bytes:
+    if queue.busy:
+        queue.busy = 0
+        right(opcode, group, data)
+        raise Failed(S.EAGAIN, Q.TRYAGAIN)
+    return right(opcode, group, data)
+
+
 def _replies(twist: WithReply) -> Callable[[VirtioNet], None]:
     """Answer with other bytes."""
 
@@ -231,6 +239,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         ("ADQ-7", "failures have no reserved bytes", (), _replies(_cut(4))),
         ("ADQ-8", "failures have no qualifier", ("ADQ-7",), _replies(_cut(2))),
         ("ADQ-9", "LIST_USE takes effect one command later", (), commands(_use_is_late)),
+        ("ADQ-11", "a command is carried out and answered EAGAIN", (), commands(_done_and_again)),
         ("CAP-1", "DRIVER_CAP_SET is missing", ("CAP-2", "CAP-3"), _SET_MISSING),
         ("CAP-8", "a capability that is not there is an invalid field", (), commands(_no_such_capability_is_einval)),
     )

@@ -109,7 +109,7 @@ def _late_tables() -> Patch:
     return _commands(twist)
 
 
-def _keep(*names: str) -> Patch:
+def keep(*names: str) -> Patch:
     """A reset does not take these settings away."""
 
     def forget(real: Callable[[], None], nic: VirtioNet) -> None:
@@ -258,7 +258,7 @@ C = CoalescingCommand
 # fmt: off
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("U-7", "an unknown class of commands is acknowledged",
-           patch=_only_say_so(lambda command: command[:1] > bytes([CtrlClass.STATS]))),
+           patch=_only_say_so(lambda command: command[:1] > bytes([CtrlClass.RSS_CONTEXT]))),
     Mutant("U-8", "offloads are acknowledged and not changed",
            patch=_only_say_so(lambda command: _is(command, CtrlClass.GUEST_OFFLOADS, GuestOffloadsCommand.SET))),
     Mutant("U-9", "VQ_PAIRS_SET 0 is acknowledged",
@@ -283,7 +283,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("N-RXF-12", "NOBCAST does nothing alone", patch=_set(nobcast=lambda f: f.nobcast and f.allmulti)),
     Mutant("N-RXF-13", "ALLMULTI wins over NOBCAST", patch=_set(nobcast=lambda f: f.nobcast and not f.allmulti)),
 
-    Mutant("N-MAC-1", "the table outlives a reset", patch=_keep("unicast", "multicast")),
+    Mutant("N-MAC-1", "the table outlives a reset", patch=keep("unicast", "multicast")),
     Mutant("N-MAC-2", "a table is in force one command late", ("N-MAC-1",), patch=_late_tables()),
     Mutant("N-MAC-3", "MAC_ADDR_SET does nothing",
            patch=_only_say_so(lambda command: _is(command, CtrlClass.MAC, MacCommand.ADDR_SET))),
@@ -305,7 +305,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("N-COAL-6", "a receive queue keeps its parameters over its reset", patch=_keeps_moderation(0)),
     Mutant("N-COAL-8", "a queue with coalescing notifies a driver that wants none", patch=_notifies),
     Mutant("N-COAL-9", "TX_SET and RX_SET outlive a reset", ("N-COAL-5", "N-COAL-6"),
-           patch=_keep("common_moderation")),
+           patch=keep("common_moderation")),
 
     Mutant("N-IHH-1", "with a tunnel type enabled, no frame has a hash", patch=_no_outer_hash),
     Mutant("N-IHH-2", "tunnel types that it does not have are acknowledged",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..._native import lib
 from ...spec.features import Feature
-from .mutant import Mutant
+from .mutant import Mutant, around
 
 if TYPE_CHECKING:
     from ..state import Queue
@@ -125,7 +126,24 @@ def _trusts_doorbells(nic: VirtioNet) -> None:
                 nic.fail("a doorbell told of what is not there")
         return queue
 
+    def reset(real: Callable[[], None]) -> None:
+        told.clear()
+        real()
+
     _replace(nic.notify, "check", checked)
+    around(nic, "device_reset", reset)
+
+
+def _heeds_indices(nic: VirtioNet) -> None:
+    """Only a doorbell that carries its queue's index is heard."""
+    notify = nic.notify
+
+    def write(offset: int, _width: int, value: int) -> None:
+        queue = offset // notify.multiplier
+        if value & 0xFFFF == queue:
+            notify.on_bell(queue)
+
+    _replace(notify, "write", write)
 
 
 # fmt: off
@@ -167,6 +185,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("U-3", "an indirect buffer is given back under another id", native=lib.VDP_MUTANT_INDIRECT_ID),
     Mutant("U-4", "a used chain is skipped by one slot", native=lib.VDP_MUTANT_SKIPS_ONE),
     Mutant("U-5", "what a doorbell tells of is believed", patch=_trusts_doorbells),
+    Mutant("U-6", "doorbells of queue_notif_config_data are lost", patch=_heeds_indices),
     Mutant("U-13", "a frame runs over the end of a receive buffer", native=lib.VDP_MUTANT_OVERRUN),
 )
 # fmt: on

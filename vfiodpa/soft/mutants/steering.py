@@ -1,4 +1,4 @@
-"""Mutants of multiqueue and of receive-side scaling (5.1.6.5.5 to 5.1.6.5.7)."""
+"""Mutants of multiqueue and of receive-side scaling (5.1.6.5.5 to 5.1.6.5.8)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..._native import ffi
 from ...spec.features import Feature
+from ...spec.virtio_net import CtrlClass, RssContextCap, RssContextCommand
+from ..settings import NetState
+from .control import keep
 from .mutant import Mutant, around
 
 if TYPE_CHECKING:
@@ -96,6 +99,17 @@ def _one_pair(nic: VirtioNet) -> None:
     around(nic.settings.effects, "set_pairs", set_pairs)
 
 
+def _no_contexts(nic: VirtioNet) -> None:
+    asked = bytes([CtrlClass.RSS_CONTEXT, RssContextCommand.CAP_GET])
+
+    def run(real: Callable[[NetState, bytes], bytes], state: NetState, command: bytes) -> bytes:
+        reply = real(state, command)
+        return RssContextCap(max_rss_contexts=0).pack() if command == asked else reply
+
+    if nic.control:
+        around(nic.control, "run", run)
+
+
 # fmt: off
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("N-MQ-1", "until VQ_PAIRS_SET it receives on the second pair", patch=_starts_on_the_second),
@@ -104,6 +118,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("N-MQ-4", "what comes without a receive queue waits for one", patch=_kept_frames),
     Mutant("N-RSS-1", "the indirection table is off by one", patch=_shifted),
     Mutant("N-RSS-2", "frames for a queue that was reset go to another", patch=_when_reset(0)),
+    Mutant("N-RCTX-1", "max_rss_contexts is 0", patch=_no_contexts),
+    Mutant("N-RCTX-2", "RSS contexts outlive a reset", patch=keep("contexts")),
     Mutant("X-10", "whatever VQ_PAIRS_SET says, the first pair gets all", patch=_one_pair),
 )
 # fmt: on

@@ -58,6 +58,11 @@ ERRATA: tuple[Erratum, ...] = (
         "N-RX", "the bits of CTRL_GUEST_OFFLOADS for UDP tunnels are 46 and 47, the features 65 and 66", "as written"
     ),
     Erratum(
+        "N-RX-22",
+        "an example has outer_th_offset behind the outer UDP header (42), the text at it (34)",
+        "34, as the text and Linux have it; 42 is no failure",
+    ),
+    Erratum(
         "P-NTF",
         "NOTIFICATION_DATA is named where the doorbell carries queue_notif_config_data",
         "VIRTIO_F_NOTIF_CONFIG_DATA",
