@@ -223,7 +223,7 @@ static void test_behind_filters(void)
 	CHECK_EQ(rig_stat(&vdp_nic_queue_stats(rig.nic, 2)->packets), 0);
 	CHECK_EQ(vdp_nic_pause(rig.nic, 1000), 0);
 	vdp_nic_reset(rig.nic);
-	vdp_nic_set_features(rig.nic, RIG_F_VERSION1);
+	vdp_nic_set_features(rig.nic, RIG_F_VERSION1, 0);
 	rig_enable(&rig, 0, 8, 0);
 	rig_enable(&rig, 1, 8, 0);
 	vdp_nic_run(rig.nic, true);
