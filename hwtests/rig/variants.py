@@ -54,8 +54,8 @@ def suite(rooms: str, *more: str, seconds: int = 900) -> Suite:
     )
 
 
-# A pair in one IOMMU group, and two NICs to unplug; behind a root port they have a function level reset.
-EXTRA = (Nic(), Nic(twin=True), Nic(hotplug=True, wire=0), Nic(hotplug=True))
+# A pair in one IOMMU group, and three NICs to unplug; behind a root port they have a function level reset.
+EXTRA = (Nic(), Nic(twin=True), Nic(hotplug=True, wire=0), Nic(hotplug=True), Nic(hotplug=True))
 LADDER = Suite(
     name="ladder", arguments=["hwtests/device/test_reset_ladder.py", "--device", "0000:01:00.0", "--peer", PEER]
 )
