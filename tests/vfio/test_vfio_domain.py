@@ -13,7 +13,7 @@ import pytest
 from tests.vfio.conftest import BDF
 from tests.vfio.fake_kernel import RANGES, FakeKernel, Nic
 from vfiodpa.errors import DeviceError, ExitCode, IommuError, LimitError, StateError, VfiodpaError
-from vfiodpa.memory import Iova, Mapping
+from vfiodpa.memory import PAGE_SIZE, Iova, Mapping
 from vfiodpa.pci.function import IovaRange, Perm
 from vfiodpa.spec.iommufd import MapFlag
 from vfiodpa.vfio import memlock
@@ -44,6 +44,17 @@ def maps(kernel: FakeKernel) -> dict[int, int]:
 
 def test_ranges_come_from_the_kernel(function: VfioFunction) -> None:
     assert list(function.dma.iova_ranges) == [IovaRange(*pair) for pair in RANGES]
+
+
+@pytest.mark.parametrize("iommu", ["type1"])
+def test_type1_leaves_the_last_page_alone(kernel: FakeKernel, nic: Nic, iommu: str) -> None:
+    """As a virtio-iommu has it: 64 bits, of which the kernel cannot unmap the last page."""
+    kernel.ranges = [(0, 0xFEDF_FFFF), (0xFEF0_0000, 2**64 - 1)]
+    with VfioFunction(BDF, iommu=iommu) as function:
+        assert list(function.dma.iova_ranges) == [
+            IovaRange(0, 0xFEDF_FFFF),
+            IovaRange(0xFEF0_0000, 2**64 - PAGE_SIZE - 1),
+        ]
 
 
 def test_more_ranges_than_expected(kernel: FakeKernel, nic: Nic, iommu: str) -> None:

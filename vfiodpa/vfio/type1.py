@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 
 from ..errors import DeviceError, NoDevice, Unsupported, errno_name
-from ..memory import Mapping
+from ..memory import PAGE_SIZE, Mapping
 from ..pci.device import PciDevice
 from ..pci.function import IovaRange, Perm
 from ..spec import vfio
@@ -23,6 +23,8 @@ from .nodes import in_use, node, open_node
 log = logging.getLogger(__name__)
 
 NODE = "vfio/vfio"
+# The kernel maps the last page of 64 bits, but does not find it again to unmap it: the end of it is 0.
+LAST = (1 << 64) - PAGE_SIZE - 1
 
 
 @dataclass(slots=True)
@@ -141,9 +143,9 @@ class Type1(IommuBackend):
     def ranges(self) -> list[IovaRange]:
         data = self._caps().get(vfio.Type1Cap.IOVA_RANGE)
         if data is None:  # kernels before 5.4 do not say
-            return [IovaRange(0, (1 << 64) - 1)] if self._iommu_set else []
+            return [IovaRange(0, LAST)] if self._iommu_set else []
         rows = table(data, vfio.IovaRangeCap, vfio.Type1Range, vfio.IovaRangeCap.unpack(data).nr_iovas)
-        return [IovaRange(row.start, row.end) for row in rows]
+        return [IovaRange(row.start, min(row.end, LAST)) for row in rows if row.start <= LAST]
 
     def room(self) -> int | None:
         data = self._caps().get(vfio.Type1Cap.DMA_AVAIL)
