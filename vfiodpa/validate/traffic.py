@@ -84,6 +84,11 @@ class Receiver:
         """Address and length of all that the device has."""
         return [(gpa, sum(self.chain)) for gpa in self._posted.values()]
 
+    def offset(self, mark: bytes) -> int | None:
+        """How far into a buffer that was not taken out yet a mark lies, if it does in one."""
+        raws = [self.bench.memory.read(gpa, length) for gpa, length in self.buffers()]
+        return next((raw.index(mark) for raw in raws if mark in raw), None)
+
     def ring(self, queue: int) -> Any:
         """The queue's ring."""
         return self.bench.ring(queue)
