@@ -1,9 +1,10 @@
-"""Reset (RST), and other ways to stop a device (U-14). Ref: virtio 1.3, 2.4"""
+"""Reset (RST), and other ways to stop a device (U-14). Ref: virtio 1.3, 2.4; PCI Express 4.0, 5.3.1.4"""
 
 from __future__ import annotations
 
 from ..errors import Unsupported
-from ..spec.pci import Command, ConfigHeader
+from ..pci.capabilities import capabilities
+from ..spec.pci import CapId, Command, ConfigHeader, PmCap, PmState
 from ..spec.virtio_pci import DeviceStatus
 from ..validate.bench import PEER, RX, TX, Bench
 from ..validate.check import check
@@ -12,6 +13,7 @@ from ..validate.rings import POISON, Buf
 S = DeviceStatus
 BUFFER = 2048
 LOOKS = 3
+POWER_S = 0.01  # to and from D3hot (5.9)
 
 
 @check("RST-1")
@@ -72,7 +74,7 @@ def a_device_that_was_reset_is_silent(bench: Bench) -> None:
 
 @check("U-14", rude=True)
 def other_ways_to_stop(bench: Bench) -> None:
-    """Without Bus Master the device is silent; after that, and after a function level reset, it can be set up anew."""
+    """Without Bus Master and in D3hot the device is silent; then, and after a function reset, it can be set up anew."""
     bench.start()
     header = ConfigHeader(bench.function.config)
     tx = bench.ring(TX)
@@ -85,12 +87,42 @@ def other_ways_to_stop(bench: Bench) -> None:
     finally:
         header.command = header.command | Command.BUS_MASTER
     _works(bench, "Bus Master was off and on")
+    _sleep(bench)
     try:
         bench.reset_function()
     except Unsupported as error:
         bench.note(f"function level reset not tried: {error}")
         return
     _works(bench, "a function level reset")
+
+
+def _sleep(bench: Bench) -> None:
+    """D3hot: it is sent a frame, and makes no request (5.3.1.4.1). Its BARs are out of reach until it is in D0."""
+    config = bench.function.config
+    found = [at for at, kind in capabilities(config) if kind == CapId.POWER_MANAGEMENT]
+    if not found:
+        bench.note("D3hot not tried: the function has no power management capability")
+        return
+    bench.start()
+    rx, control = bench.ring(RX), found[0] + PmCap.offset_of("control")
+    for _ in range(4):
+        rx.offer([Buf(bench.alloc(BUFFER), BUFFER, writable=True)])
+    bench.device.bell(RX)
+    awake = config.read(control, 16)
+    config.write(control, 16, awake & ~3 | PmState.D3_HOT)
+    try:
+        bench.wait(lambda: False, "the way to D3hot", POWER_S)
+        bench.must(config.read(control, 16) & 3 == PmState.D3_HOT, "it does not go to D3hot when told to")
+        if bench.wire_peer:
+            before = rx.image()
+            bench.wire_peer.send(b"\xff" * 6 + PEER + b"\x88\xb5" + bytes(46))
+            bench.still(rx.image, "the device is in D3hot, and received a frame", before)
+        else:
+            bench.note("nobody sent a frame to the device in D3hot")
+    finally:
+        config.write(control, 16, awake)
+        bench.wait(lambda: False, "the way to D0", POWER_S)
+    _works(bench, "D3hot")
 
 
 def _works(bench: Bench, after: str) -> None:
