@@ -14,6 +14,7 @@ import pytest
 
 from hwtests.peers.program import ProgramError
 from hwtests.rig import results
+from hwtests.rig.dpdk import drivers
 from hwtests.rig.initramfs import INIT
 from hwtests.rig.machine import Iommu, Machine
 from hwtests.rig.nic import Nic
@@ -78,6 +79,22 @@ def test_a_job_quotes_its_words() -> None:
         "export X='1 2'",
         "exec echo 'a b' '$HOME'",
     ]
+
+
+def test_testpmd_finds_few_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those for virtio-user, each by every name that it has, and no other."""
+    directory = tmp_path / "lib" / "x86_64-linux-gnu" / "dpdk" / "pmds-23.0"
+    directory.mkdir(parents=True)
+    for name in ("librte_net_virtio.so.23", "librte_mempool_ring.so.23", "librte_net_null.so.23"):
+        (directory / f"{name}.0").write_bytes(Path("/bin/true").read_bytes())
+        (directory / name).symlink_to(f"{name}.0")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "dpdk-testpmd").symlink_to("/bin/true")
+    assert drivers(tmp_path / "lib") == (
+        str(directory),
+        [f"librte_{name}.so.23{end}" for name in ("mempool_ring", "net_virtio") for end in ("", ".0")],
+    )
+    assert drivers(tmp_path) == ("", [])
 
 
 def test_init_is_a_script() -> None:

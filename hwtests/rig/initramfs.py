@@ -11,7 +11,7 @@ from hwtests.peers.program import ProgramError
 from .kernel import Kernel
 
 INIT = Path(__file__).parent / "guest" / "init"
-DIRECTORIES = ["bin", "dev", "proc", "sys", "modules", "host", "rig", "tree"]
+DIRECTORIES = ["bin", "dev", "proc", "sys", "modules", "host", "rig", "tree", "drivers"]
 
 
 def make(kernel: Kernel, target: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hwtests.peers.program import Program, ProgramError
 
-from . import initramfs
+from . import dpdk, initramfs
 from .kernel import TREE, Kernel, choose
 from .machine import Machine
 from .variants import Variant
@@ -151,7 +151,9 @@ class Vm:
 
 def _settings(machine: Machine) -> str:
     vfio, kernel = (" ".join(machine.addresses(vfio=flag)) for flag in (True, False))
-    return f"TREE={shlex.quote(str(TREE))}\nVFIO='{vfio}'\nKERNEL='{kernel}'\n"
+    directory, drivers = dpdk.drivers()
+    names = {"TREE": str(TREE), "VFIO": vfio, "KERNEL": kernel, "DPDK": directory, "DRIVERS": " ".join(drivers)}
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in names.items())
 
 
 def _ports(monitor: Path) -> list[str]:
