@@ -46,6 +46,15 @@ class Deaf:
             self.inner.write(offset, width, value)
 
 
+@pytest.fixture(scope="session")
+def device_name(device_name: str) -> str:
+    """In the rig NICs on bus 0 have no function level reset; those behind a root port have."""
+    if not device_name.startswith("0000:00:"):
+        return device_name
+    nics = os.environ.get("VFIODPA_RIG_NICS", "").split(",")
+    return next((nic for nic in nics if nic and not nic.startswith("0000:00:")), device_name)
+
+
 @pytest.fixture
 def deaf(function: PciFunction, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Deaf, Nic]]:
     """A NIC that can be told not to hear, until its function is reset."""
