@@ -26,7 +26,7 @@ CLEAR = 5  # syslog(2)
 
 @pytest.fixture
 def no_dma_faults(plugged: str) -> Iterator[None]:  # noqa: F811
-    """Checks mean to cause faults (STS-2, U-13), of their own NIC; the rig is not to find them in the kernel's log."""
+    """A check means to cause faults (U-13), of its own NIC; the rig is not to find them in the kernel's log."""
     with FaultLog() as log:
         yield
         assert [fault for fault in log.read() if plugged.partition(":")[2] not in fault] == []
