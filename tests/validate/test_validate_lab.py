@@ -194,6 +194,16 @@ def test_wanted_back_it_is_given_back(runner: Runner) -> None:
     assert (len(run.outcomes), run.ended) == (1, "the kernel wants the function back")
 
 
+def test_what_fails_once_it_is_wanted_back_is_not_held_against_it(runner: Runner) -> None:
+    def ask(bench: Bench) -> None:
+        soft_of(bench).request_release()
+        raise VfiodpaError("the function reset failed", cause="EAGAIN")
+
+    run = runner.run([make_check(fine), make_check(ask, OTHER)], "1.3")
+    assert [one.verdict for one in run.outcomes] == [Verdict.PASS]
+    assert (run.ended, runner.lost) == (f"the kernel wants the function back, since {OTHER}", True)
+
+
 def test_gone_before_the_first_check() -> None:
     with a_runner() as runner:
         function = innermost(runner.function)

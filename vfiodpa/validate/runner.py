@@ -177,6 +177,10 @@ class Runner:
             log.exception("internal error in %s", check.where)
             run.ended = f"internal error in {check.clause.id}: {error!r}"
             return
+        if outcome.verdict.bad and select.select([self.function.release_event], [], [], 0)[0]:
+            # From then on the kernel refuses function resets (EAGAIN): that is not the device's fault.
+            run.ended, self.lost = f"the kernel wants the function back, since {check.clause.id}", True
+            return
         run.outcomes.append(outcome)
         told(outcome)
         if outcome.verdict is Verdict.WEDGED and not self._power_cycled():
