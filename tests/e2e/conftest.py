@@ -26,7 +26,7 @@ def nothing_left_behind() -> Iterator[None]:
     yield
     end = time.monotonic() + 5
     while (more := Census.take().grew_since(before)) and time.monotonic() < end:
-        time.sleep(0.01)  # a joined thread may still be listed for a moment
+        time.sleep(0.01)  # Python joins a thread before it has left the interpreter
     assert not more, f"left behind: {more}"
 
 

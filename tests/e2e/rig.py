@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwtests.footprint import threads
 from tests.settle import wait_asleep
 from vfiodpa.guest.guest import Guest
 from vfiodpa.guest.traffic import Mode, Plan, Traffic, Verdict
@@ -129,7 +130,7 @@ class Census:
         for entry in Path("/proc/self/fd").iterdir():
             with suppress(FileNotFoundError):  # the listing's own
                 fds[int(entry.name)] = str(entry.readlink())
-        return cls(fds, len(list(Path("/proc/self/task").iterdir())))
+        return cls(fds, len(threads()))
 
     def grew_since(self, before: Census) -> str:
         """What is there now and was not then; empty when nothing is."""
