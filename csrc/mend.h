@@ -13,16 +13,18 @@ struct vdp_segments {
 	uint32_t headers; /* bytes that each segment begins with */
 	uint32_t network, transport;
 	uint32_t payload, size; /* in all, and of each segment */
-	bool ipv6, tcp;
+	uint32_t id;            /* of fragments, where the frame has none */
+	bool ipv6, tcp, fragments;
 };
 
 /*
- * Can the frame, with its (checked) header, be cut? False for UFO, and for what does not hold the protocols
- * that the header names. The frame is borrowed, in private memory.
+ * Can the frame, with its (checked) header, be cut? False for what does not hold the protocols that the
+ * header names. The frame is borrowed, in private memory. UFO's pieces are IP fragments: the checksum of the
+ * whole is to be complete; id tells them from those of other frames.
  */
-bool vdp_segments_init(
-    struct vdp_segments *ret, const uint8_t *frame, uint32_t length, const struct vdp_net_hdr *header);
-/* Write the segment whose payload begins at an offset, with all checksums; returns its length. */
+bool vdp_segments_init(struct vdp_segments *ret, const uint8_t *frame, uint32_t length,
+    const struct vdp_net_hdr *header, uint32_t id);
+/* Write the piece whose payload begins at an offset, with all checksums; returns its length. */
 uint32_t vdp_segments_cut(const struct vdp_segments *segments, uint32_t at, uint8_t *to);
 
 #endif

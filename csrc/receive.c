@@ -95,7 +95,10 @@ static uint32_t deliver_mended(struct vdp_nic *nic, struct vdp_queue *rx, struct
 		vdp_count(&rx->stats.mended, 1);
 		return deliver_one(nic, rx, frame);
 	}
-	if (!vdp_segments_init(&cut, linear, frame->length, &frame->header)) {
+	if (frame->header.gso_type == VDP_GSO_UDP)
+		vdp_mend_checksum(
+		    linear, frame->length, &frame->header); /* of the whole: the pieces have none */
+	if (!vdp_segments_init(&cut, linear, frame->length, &frame->header, (uint32_t)rx->stats.mended + 1)) {
 		vdp_count(&rx->stats.dropped, 1);
 		return 0;
 	}
