@@ -8,10 +8,10 @@ import time
 import pytest
 
 from tests.soft.soft_rig import Nic, Ring
-from vfiodpa.spec.features import Feature as F
+from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_net import GsoType, HdrFlag, NetHdr
 
-SENT = F.VERSION_1 | F.NET_CSUM | F.NET_HOST_UFO
+UFO_FEATURES = Feature.VERSION_1 | Feature.NET_CSUM | Feature.NET_HOST_UFO
 ETHERNET = 14
 PAYLOAD = bytes(at * 7 & 0xFF for at in range(1601))
 
@@ -19,7 +19,7 @@ PAYLOAD = bytes(at * 7 & 0xFF for at in range(1601))
 def total(data: bytes) -> int:
     """The Internet checksum's sum."""
     data += b"\0" * (len(data) % 2)
-    value = sum(struct.unpack(f">{len(data) // 2}H", data))
+    value: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while value >> 16:
         value = (value & 0xFFFF) + (value >> 16)
     return value
@@ -35,21 +35,24 @@ def datagram(version: int, ident: int = 0) -> bytes:
         ip = struct.pack(">IHBB", 6 << 28, length, 17, 64) + b"".join(hosts)
         return b"\xff" * 6 + bytes(6) + b"\x86\xdd" + ip + udp
     ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, ident, 0x4000, 64, 17, 0) + b"".join(hosts)
+    ip = ip[:10] + struct.pack(">H", total(ip) ^ 0xFFFF) + ip[12:]
     return b"\xff" * 6 + bytes(6) + b"\x08\x00" + ip + udp
+
+
+def ufo_header(transport: int, size: int) -> NetHdr:
+    """For fragments of so many bytes behind the IP header."""
+    return NetHdr(flags=HdrFlag.NEEDS_CSUM, gso_type=GsoType.UDP, gso_size=size, csum_start=transport, csum_offset=6)
 
 
 def echoed(frame: bytes, transport: int, size: int, count: int) -> list[bytes]:
     """What comes back of it, with the NIC's header taken off; ``count`` frames."""
     nic = Nic("soft")
     try:
-        nic.bring_up(int(SENT))
+        nic.bring_up(int(UFO_FEATURES))
         rx, tx = Ring(nic, 0), Ring(nic, 1)
         for _ in range(8):
             rx.offer(bytes(0x400), writable=True)
-        head = NetHdr(
-            flags=HdrFlag.NEEDS_CSUM, gso_type=GsoType.UDP, gso_size=size, csum_start=transport, csum_offset=6
-        )
-        tx.offer(head.pack() + frame)
+        tx.offer(ufo_header(transport, size).pack() + frame)
         nic.bell(0)
         nic.bell(1)
         assert rx.wait_used(count)
@@ -99,11 +102,10 @@ def test_ipv6() -> None:
 def test_sizes_that_make_no_fragments(size: int) -> None:
     """Below 8 bytes; or longer than IP can say."""
     nic = Nic("soft")
-    nic.bring_up(int(SENT))
+    nic.bring_up(int(UFO_FEATURES))
     rx, tx = Ring(nic, 0), Ring(nic, 1)
     rx.offer(bytes(0x400), writable=True)
-    head = NetHdr(flags=HdrFlag.NEEDS_CSUM, gso_type=GsoType.UDP, gso_size=size, csum_start=34, csum_offset=6)
-    tx.offer(head.pack() + datagram(4))
+    tx.offer(ufo_header(34, size).pack() + datagram(4))
     nic.bell(1)
     assert tx.wait_used(1)
     assert nic.f.queue_stats(0)["dropped"] + nic.f.queue_stats(0)["too_long"] == 1
