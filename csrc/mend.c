@@ -10,6 +10,10 @@
 #define TCP_SUM 16u /* of the checksum, in the header */
 #define UDP_SUM 6u
 
+#define IPV6_HEADER   40u
+#define IPV6_FRAGMENT 44u /* next header */
+#define FRAGMENT      8u  /* bytes of that header; and what all fragments but the last are multiples of */
+
 static uint16_t load16(const uint8_t *at)
 {
 	return (uint16_t)(at[0] << 8 | at[1]);
@@ -60,6 +64,21 @@ void vdp_mend_checksum(uint8_t *frame, uint32_t length, const struct vdp_net_hdr
 	    never_zero(fold(add_words(frame + start, length - start, 0))));
 }
 
+/* Everything behind the IP header. Refused: IPv6 with other headers there, of which some would stay in front.
+ */
+static bool fragments_init(struct vdp_segments *ret, uint32_t length)
+{
+	ret->fragments = true;
+	ret->size &= ~(FRAGMENT - 1);
+	ret->headers = ret->transport;
+	ret->payload = length - ret->headers;
+	if (ret->tcp || ret->outer_network || ret->size == 0 || length < ret->transport + 8)
+		return false;
+	if (ret->ipv6 && ret->transport != ret->network + IPV6_HEADER)
+		return false;
+	return ret->headers + FRAGMENT + ret->size <= UINT16_MAX;
+}
+
 /* From the outer headers to the inner ones, which are where the header says; false: they are not. */
 static bool enter_tunnel(struct vdp_segments *ret, struct vdp_flow *flow, const uint8_t *frame,
     const struct vdp_net_hdr *header, const struct vdp_tunnel *tunnel)
@@ -83,13 +102,13 @@ static bool enter_tunnel(struct vdp_segments *ret, struct vdp_flow *flow, const 
 }
 
 bool vdp_segments_init(struct vdp_segments *ret, const uint8_t *frame, uint32_t length,
-    const struct vdp_net_hdr *header, const struct vdp_tunnel *tunnel)
+    const struct vdp_net_hdr *header, const struct vdp_tunnel *tunnel, uint32_t id)
 {
 	uint8_t gso = vdp_gso_kind(header->gso_type);
 	struct vdp_flow flow;
 	uint32_t end, outermost;
 
-	*ret = (struct vdp_segments){.frame = frame, .size = header->gso_size};
+	*ret = (struct vdp_segments){.frame = frame, .size = header->gso_size, .id = id};
 	vdp_flow_parse(&flow, frame, length < VDP_FLOW_HEAD ? length : VDP_FLOW_HEAD);
 	if (header->gso_type & VDP_GSO_TUNNEL && !enter_tunnel(ret, &flow, frame, header, tunnel))
 		return false;
@@ -99,7 +118,9 @@ bool vdp_segments_init(struct vdp_segments *ret, const uint8_t *frame, uint32_t 
 	ret->transport = flow.transport;
 	ret->ipv6 = flow.ipv6;
 	ret->tcp = flow.protocol == TCP;
-	if (gso == VDP_GSO_UDP || ret->tcp != (gso != VDP_GSO_UDP_L4))
+	if (gso == VDP_GSO_UDP)
+		return fragments_init(ret, length);
+	if (ret->tcp != (gso != VDP_GSO_UDP_L4))
 		return false;
 	end = flow.transport + 8;
 	if (ret->tcp) {
@@ -160,7 +181,49 @@ static void mend_outer(const struct vdp_segments *segments, uint32_t index, uint
 		store16(udp + UDP_SUM, transport_sum(ip, segments->outer_ipv6, udp, rest, UDP));
 }
 
-uint32_t vdp_segments_cut(const struct vdp_segments *segments, uint32_t at, uint8_t *to)
+/* Ref: RFC 791, 3.2; every fragment has the whole IP header. */
+static void mend_fragment4(
+    const struct vdp_segments *segments, uint32_t at, bool last, uint8_t *ip, uint32_t length)
+{
+	store16(ip + 2, length);
+	if (load16(ip + 4) == 0)
+		store16(ip + 4, segments->id);
+	store16(ip + 6, at / FRAGMENT | (last ? 0u : 0x2000u));
+	store16(ip + 10, 0);
+	store16(ip + 10, fold(add_words(ip, segments->headers - segments->network, 0)));
+}
+
+/* Ref: RFC 8200, 4.5 */
+static void mend_fragment6(
+    const struct vdp_segments *segments, uint32_t at, bool last, uint8_t *ip, uint32_t length)
+{
+	uint8_t *fragment = ip + IPV6_HEADER;
+
+	store16(ip + 4, length - IPV6_HEADER);
+	fragment[0] = ip[6];
+	fragment[1] = 0;
+	store16(fragment + 2, at | !last);
+	store16(fragment + 4, segments->id >> 16);
+	store16(fragment + 6, segments->id);
+	ip[6] = IPV6_FRAGMENT;
+}
+
+static uint32_t cut_fragment(const struct vdp_segments *segments, uint32_t at, uint8_t *to)
+{
+	uint32_t left = segments->payload - at, n = left < segments->size ? left : segments->size;
+	uint32_t headers = segments->headers + (segments->ipv6 ? FRAGMENT : 0), length = headers + n;
+	uint8_t *ip = to + segments->network;
+
+	memcpy(to, segments->frame, segments->headers);
+	memcpy(to + headers, segments->frame + segments->headers + at, n);
+	if (segments->ipv6)
+		mend_fragment6(segments, at, left == n, ip, length - segments->network);
+	else
+		mend_fragment4(segments, at, left == n, ip, length - segments->network);
+	return length;
+}
+
+static uint32_t cut_segment(const struct vdp_segments *segments, uint32_t at, uint8_t *to)
 {
 	uint32_t left = segments->payload - at, n = left < segments->size ? left : segments->size;
 	uint32_t length = segments->headers + n, rest = length - segments->transport;
@@ -181,4 +244,9 @@ uint32_t vdp_segments_cut(const struct vdp_segments *segments, uint32_t at, uint
 	if (segments->outer_network)
 		mend_outer(segments, index, to, length);
 	return length;
+}
+
+uint32_t vdp_segments_cut(const struct vdp_segments *segments, uint32_t at, uint8_t *to)
+{
+	return segments->fragments ? cut_fragment(segments, at, to) : cut_segment(segments, at, to);
 }

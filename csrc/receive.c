@@ -98,7 +98,11 @@ static uint32_t deliver_mended(
 		vdp_count(&rx->stats.mended, 1);
 		return deliver_one(nic, rx, frame);
 	}
-	if (!vdp_segments_init(&cut, linear, frame->length, &frame->header, tunnel)) {
+	if (frame->header.gso_type == VDP_GSO_UDP)
+		vdp_mend_checksum(
+		    linear, frame->length, &frame->header); /* of the whole: the pieces have none */
+	if (!vdp_segments_init(
+		&cut, linear, frame->length, &frame->header, tunnel, (uint32_t)rx->stats.mended + 1)) {
 		vdp_count(&rx->stats.dropped, 1);
 		return 0;
 	}

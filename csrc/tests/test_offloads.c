@@ -255,7 +255,7 @@ static void test_hints(void)
 	}
 }
 
-/* UFO to a driver without: fragments are not our business. A frame that is not what it says: neither. */
+/* A frame that is not what its header says: UFO of TCP, IPv6 of IPv4. */
 static void test_not_cut(void)
 {
 	struct rig_conf conf = {.features = HOST | F(1)};

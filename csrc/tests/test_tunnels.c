@@ -276,7 +276,7 @@ static void test_not_there(void)
 		tunnel.inner_nh -= i == 2 ? 1 : 0;
 		frame[INNER + 9] = i == 3 ? 17 : 6;
 		frame[14 + 9] = i == 4 ? 6 : 17;
-		CHECK_EQ(vdp_segments_init(&cut, frame, sizeof(frame), &says, &tunnel), i == 0);
+		CHECK_EQ(vdp_segments_init(&cut, frame, sizeof(frame), &says, &tunnel, 0), i == 0);
 	}
 }
 

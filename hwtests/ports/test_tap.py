@@ -13,6 +13,7 @@ import pytest
 from hwtests.ports.frames import flow_frame, frame, offer, received, send, wait_link, wait_sum
 from hwtests.ports.namespace import ip, quiet
 from tests.soft.soft_rig import Nic, Ring
+from tests.soft.test_soft_fragments import PAYLOAD, UFO_FEATURES, datagram, ufo_header
 from vfiodpa.errors import DeviceError
 
 
@@ -110,6 +111,20 @@ def test_all_frames_reach_the_pairs_in_use(
     assert wait_link(nic, True)
     while host.recv(2000) != frame(2):
         pass
+
+
+def test_udp_that_the_kernel_is_to_fragment(make_nic: Callable[[str], Nic]) -> None:
+    """UFO, out of the NIC: the host gets the datagram."""
+    nic = make_nic("soft:tap=vm0")
+    quiet("vm0")
+    ip("address add 11.11.11.11/8 dev vm0")
+    ip("route add default dev vm0")
+    nic.bring_up(int(UFO_FEATURES))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as host:
+        host.bind(("11.11.11.11", 2000))
+        host.settimeout(5)
+        send(nic, datagram(4), header=ufo_header(34, 800).pack())
+        assert host.recv(4000) == PAYLOAD
 
 
 def test_an_interface_made_for_several_queues_takes_one(make_nic: Callable[[str], Nic]) -> None:

@@ -12,6 +12,7 @@ from tests.soft.soft_rig import RING_BYTES, Nic, Ring
 from vfiodpa.errors import UsageError, VfiodpaError
 from vfiodpa.soft.function import SoftFunction
 from vfiodpa.soft.workers import WorkerPool, parse_cpus
+from vfiodpa.spec.features import Feature
 
 CPUS = sorted(os.sched_getaffinity(0))
 
@@ -70,6 +71,19 @@ def test_a_pool_of_one_s_own() -> None:
 def test_a_device_s_workers_are_pinned_in_turn() -> None:
     with SoftFunction(f"soft:queues=4,workers=4,cpus={'+'.join(map(str, CPUS))}"):
         assert sorted(map(str, pinned())) == sorted(str({CPUS[i % len(CPUS)]}) for i in range(4))
+
+
+@pytest.mark.parametrize(("words", "offered"), [("", True), (",workers=shared", True), (",workers=2", False)])
+def test_rss_is_offered_where_one_worker_serves_all_pairs(words: str, offered: bool) -> None:
+    """None can give a frame to another one's queue: RSS that held for some pairs only would be a lie."""
+    nic = Nic(f"soft:queues=4{words}")
+    try:
+        nic.to_driver()
+        features = nic.offered()
+        assert features & Feature.NET_MQ
+        assert bool(features & Feature.NET_RSS) == offered
+    finally:
+        nic.close()
 
 
 def test_a_cpu_that_is_not_there() -> None:
