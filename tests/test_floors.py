@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "vfiodpa"
 
 # From the roof to the ground. The package's own __init__ is the Python API: it sits on everything but
 # the command line. The mechanism files share one floor.
-MECHANISM = ("registers", "layout", "ioctl", "memory", "errors", "readable", "_native")
+MECHANISM = ("registers", "layout", "ioctl", "memory", "errors", "readable", "whole_file", "_native")
 FLOORS = (
     "__main__",
     "cli",

@@ -127,7 +127,7 @@ def check(rc: int, what: str, *, device: str = "", remedy: str = "") -> int:
         return rc
     cause = errno_name(rc)
     kind: type[VfiodpaError] = DeviceError
-    if -rc in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+    if -rc in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC):
         kind = LimitError
     elif -rc == errno.ETIMEDOUT:
         kind = DeviceTimeout

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,11 @@ def test_wrong_words_are_usage_errors(cli: Cli, words: list[str]) -> None:
         (["show", "eth0"], 2, "'eth0' is no device"),
         (["show", "soft:port=nowhere"], 2, "legal: echo, discard, generate"),
         (["show", "soft:frobs=3"], 2, "keys: port, "),
+        (["show", "soft:prot=echo"], 2, "; try: port=echo"),
+        (["show", "soft:cpus=4095"], 2, "this process has CPUs 0"),
+        (["show", "soft:pcap=/nonexistent/x"], 2, "mkdir -p /nonexistent"),
+        (["show", "soft:pcap=/dev/full"], 4, "ENOSPC"),
+        (["doctor", "soft:prot=echo"], 2, "; try: port=echo"),
         (["show", "soft:size=3"], 2, "a power of two"),
         (["show", "soft:queues=0"], 2, "1 to 128 queue pairs"),
         (["show", "0000:ff:1f.7"], 3, "no such PCI function"),
@@ -166,6 +172,19 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
         process.out.close()
         assert process.wait() == 1
         assert process.err.read() == ""
+
+
+@pytest.mark.parametrize("words", [["list"], ["demo", "-t", "0.1"], ["validate", "soft", "--clause", "RST-1"]])
+def test_a_full_disk_under_the_output_is_no_traceback(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vfiodpa", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.splitlines()) == (
+        4,
+        ["vfiodpa: cannot write the output (ENOSPC: No space left on device); try: make room on the disk"],
+    )
 
 
 def test_as_a_module() -> None:

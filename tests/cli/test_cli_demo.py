@@ -56,6 +56,16 @@ def test_all_pairs_carry_frames(cli: Cli) -> None:
         assert all(queue["packets"] for queue in queues if queue["kind"] == kind), port
 
 
+def test_as_many_entries_as_the_device_takes(cli: Cli) -> None:
+    body = cli("demo", "-j", "-t", "0.2", "soft:size=4").json
+    assert (body["verdict"], body["traffic"]["received"] > 0) == ("pass", True)
+
+
+def test_as_many_pairs_as_the_device_has(cli: Cli) -> None:
+    ran = cli("demo", "-j", "-t", "0.2", "soft:queues=128")
+    assert (ran.code, len(ran.json["queues"])) == (0, 256)
+
+
 def test_kicks_through_the_relay(cli: Cli) -> None:
     body = cli("demo", "-j", "-t", "0.2", "soft:ioeventfd=off").json
     assert body["verdict"] == "pass"

@@ -104,8 +104,8 @@ def test_reports_at_a_signal_and_at_the_end(path: Path, tmp_path: Path) -> None:
     assert [queue["packets"] for queue in body["queues"]] == [50, 50]
 
 
-def test_a_report_that_cannot_be_written_does_not_stop_the_guests(path: Path, tmp_path: Path) -> None:
-    with running("serve", "soft", "-s", str(path), "--report", str(tmp_path / "none/report")) as process:
+def test_a_report_that_cannot_be_written_does_not_stop_the_guests(path: Path) -> None:
+    with running("serve", "soft", "-s", str(path), "--report", "/dev/full") as process:
         process.line()
         process.send_signal(signal.SIGUSR1)
         with VhostUserGuest(path) as guest:
@@ -114,8 +114,15 @@ def test_a_report_that_cannot_be_written_does_not_stop_the_guests(path: Path, tm
         process.send_signal(signal.SIGTERM)
         ran = process.finish()
     assert ran.code == 4
-    assert "cannot write the report" in ran.err
+    assert "cannot write the report /dev/full (ENOSPC" in ran.err
     assert "Traceback" not in ran.err
+    assert Path("/dev/full").is_char_device()  # not replaced by a file
+
+
+def test_a_report_that_can_never_be_written_is_known_at_the_start(cli: Cli, path: Path, tmp_path: Path) -> None:
+    ran = cli("serve", "soft", "-s", str(path), "--report", str(tmp_path / "none/report"))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"try: mkdir -p {tmp_path / 'none'}" in ran.err
 
 
 def test_a_socket_that_is_served_is_refused(path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_guest_that_is_served_is_recorded_with_its_messages(tmp_path: Path) ->
 
 def test_a_recording_that_cannot_be_made(cli: Cli) -> None:
     ran = cli("show", "soft", "--trace", "/no/such/directory/x")
-    assert ran.code == 4
+    assert ran.code == 2
     assert "cannot write /no/such/directory/x (ENOENT" in ran.err
 
 

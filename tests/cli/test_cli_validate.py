@@ -136,6 +136,7 @@ def test_a_device_that_is_lost_between_checks(
     [
         (["--clause", "STS-99"], "there is no clause STS-99"),
         (["--group", "chapter"], "there is no group CHAPTER"),
+        (["--clause", "RST-1", "soft"], "there is no clause SOFT (a DEVICE stands before the options)"),
         (["--compare", "none.json", "none.json"], "cannot read none.json"),
         (["--html", "."], "is a directory"),
     ],
@@ -144,6 +145,25 @@ def test_usage_errors(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(tmp_path)
     ran = cli("validate", "soft", *words)
     assert (ran.code, said in ran.err) == (2, True)
+
+
+def test_a_full_disk_does_not_take_the_verdicts_with_it(cli: Cli) -> None:
+    ran = cli("validate", "soft", "--clause", "P-COM-14", "--html", "/dev/full")
+    assert ran.code == 4
+    assert "PASSED  1 pass" in ran.out
+    assert "cannot write /dev/full (ENOSPC" in ran.err
+
+
+def test_a_report_that_cannot_be_written_is_known_before_the_run(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("vfiodpa.validate.reports.files.check_writable", refuse)
+    ran = cli("validate", "soft", "--clause", "P-COM-14", "--html", str(tmp_path / "report.html"))
+    assert (ran.code, ran.out) == (4, "")
+    assert "EACCES" in ran.err
 
 
 def test_a_device_that_is_not_there(cli: Cli) -> None:

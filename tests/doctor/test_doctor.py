@@ -105,6 +105,14 @@ def test_the_software_nic_alone() -> None:
     assert report.exit_code == ExitCode.DONE
 
 
+def test_the_software_nic_is_opened_with_its_keys() -> None:
+    assert "6 queues" in by_name(examine(FakeHost(), "soft:queues=3", FakeProber()), "software NIC").text
+    broken = examine(FakeHost(), "soft:fault=all_ones", FakeProber())
+    assert (broken.able, broken.exit_code) == (False, ExitCode.FAILED)
+    with pytest.raises(UsageError, match="port=echo"):
+        examine(FakeHost(), "soft:prot=echo", FakeProber())
+
+
 def test_a_device_that_is_no_address(host: FakeHost) -> None:
     with pytest.raises(UsageError):
         examine(host, "eth0", FakeProber())
@@ -113,6 +121,7 @@ def test_a_device_that_is_no_address(host: FakeHost) -> None:
 def test_a_device_that_is_absent(host: FakeHost) -> None:
     report = examine(host, NIC, FakeProber())
     assert by_name(report, "function").remedy == "vfiodpa list"
+    assert report.exit_code == ExitCode.NO_DEVICE
 
 
 def test_the_software_path_works_here() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trace.trace_rig import common_of, opened, recorded
-from vfiodpa.errors import LimitError, UsageError
+from vfiodpa.errors import UsageError
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.memory import Iova
 from vfiodpa.pci.function import PciFunction
@@ -198,7 +198,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.LogCaptu
 
 
 def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:
-    with SoftFunction("soft") as function, pytest.raises(LimitError, match=errno.errorcode[errno.ENOENT]):
+    with SoftFunction("soft") as function, pytest.raises(UsageError, match=errno.errorcode[errno.ENOENT]):
         record(function, tmp_path / "no/such/directory")
 
 

@@ -21,8 +21,10 @@ from rich.text import Text
 
 from ..drivers.device import VdpaDevice
 from ..errors import ExitCode, UsageError
+from ..guest.memory import DEFAULT_SIZE, GuestMemory
 from ..guest.traffic import Mode, Plan, Stats, Traffic, Verdict
 from ..guest.vhost_user import VhostUserGuest
+from ..memory import PAGE_SIZE
 from ..spec import features as spec
 from ..vdpa.devices import open_nic
 from ..vdpa.doorbell import in_words
@@ -31,6 +33,7 @@ from .output import console, print_json, verdict
 
 DEFAULT_SECONDS = 5.0
 REFRESH = 0.25  # seconds
+QUEUE_SIZE = 256  # entries, where the device takes that many
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
@@ -92,8 +95,9 @@ def run_demo(arguments: argparse.Namespace) -> ExitCode:
         nic.serve(Path(directory) / "nic.sock") as service,
     ):
         service.start()
-        with VhostUserGuest(service.path) as guest:
-            guest.start(pairs=nic.device.queue_pairs)
+        pairs, size = nic.device.queue_pairs, min(QUEUE_SIZE, *(queue.size_max for queue in nic.queues))
+        with VhostUserGuest(service.path, memory=_memory(pairs, arguments.size)) as guest:
+            guest.start(pairs=pairs, size=size)
             plan = Plan(sizes=arguments.size, mode=_mode(arguments.device))
             with Traffic(guest, plan) as traffic:
                 scene = Scene(nic.device, service, traffic)
@@ -102,6 +106,12 @@ def run_demo(arguments: argparse.Namespace) -> ExitCode:
             queues = scene.queues
             _finish(scene, traffic.verdict, doorbells, queues, as_json=arguments.json)
             return verdict(traffic.verdict.clean)
+
+
+def _memory(pairs: int, frame: int) -> GuestMemory:
+    """Room for a buffer in each entry; untouched pages cost nothing."""
+    room = 2 * pairs * QUEUE_SIZE * (max(frame, 0) + 4096)
+    return GuestMemory(DEFAULT_SIZE + -(-room // PAGE_SIZE) * PAGE_SIZE)
 
 
 def _mode(device: str) -> Mode:

@@ -24,7 +24,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run_doctor(arguments: argparse.Namespace) -> ExitCode:
-    """0 when able, 7 without an IOMMU, else 1."""
+    """0 when able, 3 when the device is absent, 7 without an IOMMU, else 1."""
     report = examine(arguments.host, arguments.device)
     if arguments.json:
         checks = [asdict(check) for check in report.checks]

@@ -34,7 +34,7 @@ def print_function(facts: dict[str, Any]) -> None:
     """For people."""
     function = facts["function"]
     print_grid(
-        ("function", f"{function['device']}, {function['kind']}, subsystem {function['subsystem']}"),
+        ("device", f"{function['device']}, {function['kind']}, subsystem {function['subsystem']}"),
         ("bound to", function["driver"] or "no driver"),
         ("vfiodpa driver", function["vfiodpa_driver"]),
         ("interfaces", " ".join(function["interfaces"])),
@@ -43,7 +43,8 @@ def print_function(facts: dict[str, Any]) -> None:
         ("VF of", function["physical_function"]),
         ("VFs", " ".join(function["virtual_functions"])),
     )
-    print("\ncapabilities:")
+    if facts["capabilities"] or facts["capabilities_problem"]:
+        print("\ncapabilities:")
     for capability in facts["capabilities"]:
         print_folded(
             f"{capability['name']}  {capability['detail']}".rstrip(), first=f"  {capability['offset']:#05x}", indent=9

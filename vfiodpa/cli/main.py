@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from ..errors import ExitCode, VfiodpaError
+from ..errors import ExitCode, LimitError, VfiodpaError, errno_name
 from ..pci.host import Host
 from . import bind, demo, devices, doctor, regs, serve, shell, show, trace, validate
 from .output import print_error
@@ -60,15 +61,29 @@ def main(words: Sequence[str] | None = None, host: Host | None = None) -> int:
     arguments.host = host or Host()
     _set_up_logging(arguments.verbose)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
     except VfiodpaError as error:
         print_error(error, as_json=arguments.json)
         return int(error.exit_code)
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
+        _drop_output()
         return int(ExitCode.FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        full = LimitError("cannot write the output", cause=errno_name(error.errno), remedy="make room on the disk")
+        print_error(full, as_json=arguments.json)
+        return int(full.exit_code)
+
+
+def _drop_output() -> None:
+    """The interpreter flushes standard output once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _set_up_logging(verbose: int) -> None:

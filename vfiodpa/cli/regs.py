@@ -20,7 +20,7 @@ _WRITE = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?=(.+)")
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``dump DEVICE``, which blocks, and what to write first."""
-    parser.add_argument("action", choices=["dump"], help="what to do")
+    parser.add_argument("action", metavar="dump", choices=["dump"], help="what to do")
     parser.add_argument("device", metavar="DEVICE", help="PCI address or soft[:key=value,...]")
     add_access(parser)
     add_noiommu(parser)
@@ -74,7 +74,11 @@ def _value(register: Register[int], text: str) -> int:
     words = [word.strip().upper() for word in text.split("|")]
     if all(word in names for word in words):
         return sum({int(names[word]) for word in words})
-    return int(text, 0)
+    try:
+        return int(text, 0)
+    except ValueError:
+        flags = f", nor names of {', '.join(names)} joined by |" if names else ""
+        raise ValueError(f"{text!r} is no number{flags}") from None
 
 
 def _describe(block: RegisterBlock) -> dict[str, Any]:

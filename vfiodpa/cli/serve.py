@@ -15,7 +15,7 @@ from ..frontends.vhost_user.offer import by_reason, explain
 from ..trace.traced import TracedFunction
 from ..vdpa.devices import Access, open_nic
 from ..vdpa.doorbell import DoorbellMode
-from ..vdpa.report import report, write_report
+from ..vdpa.report import check_report, report, write_report
 from ..vdpa.service import Service
 from .output import print_json
 from .words import add_access, add_trace, add_workers, device_of
@@ -96,6 +96,8 @@ def run_serve(arguments: argparse.Namespace) -> ExitCode:
     access = Access(arguments.iommu, trace=arguments.trace)
     with StopSignals() as signals, open_nic(device_of(arguments), access=access, driver=arguments.driver) as nic:
         device = nic.device
+        if arguments.report:
+            check_report(device, arguments.report)
         _log_features(device)
 
         def ready(line: str) -> None:

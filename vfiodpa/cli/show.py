@@ -167,7 +167,7 @@ def _config_words(config: dict[str, Any]) -> list[str]:
         "mac": str,
         "link_up": lambda up: f"link {'up' if up else 'down'}",
         "mtu": lambda mtu: f"MTU {mtu}",
-        "max_queue_pairs": lambda pairs: f"{pairs} queue pairs",
+        "max_queue_pairs": lambda pairs: f"{pairs} queue pair{'s' * (pairs > 1)}",
         "speed": lambda speed: f"{speed} Mbit/s",
     }
     return [word(config[name]) for name, word in shown.items() if config[name] is not None]

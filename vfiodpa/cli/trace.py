@@ -15,7 +15,7 @@ from .output import print_grid, print_json
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """``show FILE`` and its filters."""
-    parser.add_argument("action", choices=["show"], help="what to do")
+    parser.add_argument("action", metavar="show", choices=["show"], help="what to do")
     parser.add_argument("file", metavar="FILE", type=Path, help="a recording (--trace FILE of other verbs)")
     parser.add_argument(
         "-r", "--register", action="append", default=[], metavar="NAME",

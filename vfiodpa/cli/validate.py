@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ..errors import ExitCode, UsageError
+from ..errors import ExitCode, UsageError, VfiodpaError
 from ..spec.clauses import Clause
 from ..validate.benchfile import BenchDevice, find_device, load_bench
 from ..validate.check import Check, all_checks, select, unchecked, wanted
@@ -30,7 +30,9 @@ NO_CHECK_YET = "nobody wrote one yet"
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("device", metavar="DEVICE", nargs="?", default="soft", help="PCI address or soft[:...]")
+    parser.add_argument(
+        "device", metavar="DEVICE", nargs="?", default="soft", help="PCI address or soft[:...], default %(default)s"
+    )
     which = parser.add_argument_group("which clauses")
     which.add_argument("--profile", choices=PROFILES, help=f"what is asked of it, default {NIC_TODAY}")
     which.add_argument("--clause", metavar="ID", nargs="+", default=[], help="only these, for example P-COM-14")
@@ -126,12 +128,20 @@ def _run(
     checked = {check.clause.id for check in checks} | {outcome.clause for outcome in found.outcomes}
     reasons = unchecked()
     found.unchecked = {one.id: reasons.get(one.id, NO_CHECK_YET) for one in clauses if one.id not in checked}
-    written = reports.write(found)
-    if arguments.json:
-        print(json.dumps(found.to_json(), indent=2), flush=True)
-    else:
-        screen.summary(found, written)
+    try:
+        written = reports.write(found)
+    except VfiodpaError:
+        _tell(found, [], screen, as_json=arguments.json)  # a full disk does not take the verdicts with it
+        raise
+    _tell(found, written, screen, as_json=arguments.json)
     return ExitCode.INTERRUPTED if stopped else exit_code(found, lost=lost)
+
+
+def _tell(run: Run, written: list[Path], screen: Screen, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(run.to_json(), indent=2), flush=True)
+    else:
+        screen.summary(run, written)
 
 
 def exit_code(run: Run, *, lost: bool = False) -> ExitCode:

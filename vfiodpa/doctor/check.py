@@ -39,11 +39,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``hardware``: what PCI functions need; ``software``: what the software NIC needs."""
+    """``hardware``: what PCI functions need; ``software``: what the software NIC needs; ``present``: is it there?"""
 
     hardware: tuple[Check, ...]
     software: tuple[Check, ...]
     has_iommu: bool = True
+    present: bool = True
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -62,9 +63,11 @@ class Report:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Done when able; unsupported where there is no IOMMU at all; else failed."""
+        """Done when able; the device absent; unsupported where there is no IOMMU at all; else failed."""
         if self.able:
             return ExitCode.DONE
+        if not self.present:
+            return ExitCode.NO_DEVICE
         return ExitCode.FAILED if self.has_iommu or not self.software_able else ExitCode.UNSUPPORTED
 
 

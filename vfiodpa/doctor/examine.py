@@ -19,11 +19,12 @@ def examine(host: Host, device: str = "", prober: Prober | None = None) -> Repor
     Raises ``UsageError`` for what is no device.
     """
     if device.partition(":")[0] == "soft":
-        return Report((), software_checks())
+        return Report((), software_checks(device))
     prober = prober or KernelProber()
     address = normalise(device) if device else ""
     iommu = check_iommu(host)
     hardware: list[Check] = [iommu, check_driver(host), *check_backends(host, prober), check_remapping(host)]
     hardware += function_checks(host, address, prober) if address else check_nodes(host)
     hardware += [check_memlock(), check_hugepages(host), check_kvm(host)]
-    return Report(tuple(hardware), software_checks(), has_iommu=not iommu.remedy)
+    present = not address or host.device(address).is_dir()
+    return Report(tuple(hardware), software_checks(), has_iommu=not iommu.remedy, present=present)

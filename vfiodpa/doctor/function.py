@@ -39,9 +39,8 @@ def _check_ids(device: PciDevice) -> Check:
     node = "" if device.numa_node is None else f", NUMA node {device.numa_node}"
     if name:
         return Check("function", Level.OK, f"{device.ids}, driver {name} knows it{node}")
-    return Check(
-        "function", Level.FAIL, f"no driver of vfiodpa knows {device.ids}{node}", "--driver NAME, or write one"
-    )
+    remedy = f"vfiodpa show {device.address} --driver virtio_pci, or write a driver (docs/how-to/add-a-driver.md)"
+    return Check("function", Level.FAIL, f"no driver of vfiodpa knows {device.ids}{node}", remedy)
 
 
 def _check_use(host: Host, device: PciDevice) -> Check:

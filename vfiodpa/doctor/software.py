@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .._native import lib
-from ..errors import VfiodpaError, errno_name
+from ..errors import UsageError, VfiodpaError, errno_name
 from ..memory import PAGE_SIZE, Mapping
 from ..vdpa.devices import open_nic
 from .check import Check, Level
@@ -47,15 +47,17 @@ def check_eventfd() -> Check:
     return Check("eventfd", Level.OK, "works") if fine else Check("eventfd", Level.FAIL, "does not count", _KERNEL)
 
 
-def check_nic() -> Check:
-    """Open the software NIC with its driver and close it."""
+def check_nic(device: str = "soft") -> Check:
+    """Open the software NIC, with the keys that it is asked about, and close it. Raises ``UsageError``."""
     try:
-        with open_nic("soft") as nic:
+        with open_nic(device) as nic:
             return Check("software NIC", Level.OK, f"works: driver {nic.device.driver}, {len(nic.queues)} queues")
+    except UsageError:
+        raise
     except VfiodpaError as error:
-        return Check.of_error("software NIC", error, _BUILD)
+        return Check.of_error("software NIC", error, _BUILD if device == "soft" else "other keys, or none: soft")
 
 
-def software_checks() -> tuple[Check, ...]:
-    """All of them."""
-    return check_native(), check_memfd(), check_eventfd(), check_nic()
+def software_checks(device: str = "soft") -> tuple[Check, ...]:
+    """All of them. Raises ``UsageError`` for keys that there are not."""
+    return check_native(), check_memfd(), check_eventfd(), check_nic(device)

@@ -24,7 +24,7 @@ from .state import Queue
 from .stats import QueueStats, WorkerStats, as_dict
 from .wire import Wire
 from .wire_link import Peer
-from .workers import SHARED, Worker, WorkerPool, on_cpu
+from .workers import SHARED, Worker, WorkerPool, check_start
 
 PAUSE_MS = 5000  # a worker polls for microseconds; this only ends a hang
 _LOW_64 = (1 << 64) - 1
@@ -108,7 +108,7 @@ class Engine:
             conf.page_stride, conf.pair_stride = PAGE, 2 * PAGE * self._count
         conf.mutant = self._mutant
         box = ffi.new("struct vdp_nic **")
-        check(lib.vdp_nic_init(box, conf), f"cannot start a worker{on_cpu(conf.cpu)}", device=self.name)
+        check_start(lib.vdp_nic_init(box, conf), conf.cpu, self.name)
         return box[0]
 
     def _pairs_of(self, lane: int, pairs: int) -> int:

@@ -6,6 +6,7 @@ what is legal.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 import secrets
@@ -417,7 +418,12 @@ def _item(item: str) -> tuple[str, Any]:
     name, equals, value = item.partition("=")
     key = _KEYS.get(name)
     if key is None or not equals:
-        raise UsageError(f"{item!r} is no key=value of the software NIC", cause="keys: " + ", ".join(_KEYS))
+        near = difflib.get_close_matches(name.strip(), _KEYS, 1)
+        raise UsageError(
+            f"{item!r} is no key=value of the software NIC",
+            cause="keys: " + ", ".join(_KEYS),
+            remedy=f"{near[0]}={value or 'VALUE'}" if near else "",
+        )
     try:
         return key.attribute or name, key.convert(value)
     except (ValueError, KeyError, UsageError) as error:

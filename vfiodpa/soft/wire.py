@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import DeviceError, LimitError, VfiodpaError, errno_name
+from ..errors import LimitError, UsageError, VfiodpaError, errno_name
 from .options import Port, SoftOptions
 from .wire_packet import open_packet
 from .wire_spread import spread
@@ -72,17 +73,17 @@ def open_capture(path: Path, device: str) -> int:
     kind = os.fstat(fd).st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
         os.close(fd)
-        raise DeviceError(f"cannot capture to {path}", device=device, cause="it is no file and no pipe")
+        raise UsageError(f"cannot capture to {path}", device=device, cause="it is no file and no pipe")
     os.set_blocking(fd, True)
     return fd
 
 
 def _explain(path: Path, device: str, error: OSError) -> VfiodpaError:
     what, cause = f"cannot capture to {path}", errno_name(error.errno or 0)
-    if isinstance(error, PermissionError):
-        return LimitError(what, device=device, cause=cause)
     if isinstance(error, FileNotFoundError):
-        return DeviceError(what, device=device, cause=f"{cause}: {path.parent} is not there")
-    if path.is_fifo():
-        return DeviceError(what, device=device, cause=f"{cause}: nobody reads the pipe")
-    return DeviceError(what, device=device, cause=cause)
+        return UsageError(what, device=device, cause=cause, remedy=f"mkdir -p {path.parent}")
+    if error.errno == errno.ENXIO and path.is_fifo():
+        return UsageError(what, device=device, cause=f"{cause}: nobody reads the pipe", remedy="start its reader first")
+    if isinstance(error, IsADirectoryError) or error.errno == errno.ENXIO:
+        return UsageError(what, device=device, cause=cause, remedy="the path of a file")
+    return LimitError(what, device=device, cause=cause)

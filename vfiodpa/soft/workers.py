@@ -6,6 +6,7 @@ the last NIC that they serve, so there is nothing to close.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,13 +63,17 @@ class WorkerPool:
         free = [cpu for cpu in self._cpus if cpu not in used]
         cpu = next(iter([*free, *self._cpus]), -1)
         box = ffi.new("struct vdp_worker **")
-        check(lib.vdp_worker_init(box, cpu), f"cannot start a worker{on_cpu(cpu)}")
+        check_start(lib.vdp_worker_init(box, cpu), cpu)
         return Worker(box[0], cpu)
 
 
-def on_cpu(cpu: int) -> str:
-    """For messages."""
-    return f" on CPU {cpu}" if cpu >= 0 else ""
+def check_start(rc: int, cpu: int, device: str = "") -> None:
+    """Was a thread started, on ``cpu`` if that is not -1? Raises ``UsageError`` for one that is not there."""
+    what = "cannot start a worker" + (f" on CPU {cpu}" if cpu >= 0 else "")
+    if rc == -errno.EINVAL and cpu >= 0:
+        may = os.sched_getaffinity(0)
+        raise UsageError(what, device=device, cause=f"EINVAL: this process has CPUs {min(may)} to {max(may)}")
+    check(rc, what, device=device)
 
 
 def parse_cpus(text: str, *, between: str = ",") -> tuple[int, ...]:

@@ -123,13 +123,17 @@ class Recorder:
     """A sink that writes a file. A full disk ends the recording with a warning, never what is recorded."""
 
     def __init__(self, path: Path, subject: Subject) -> None:
-        """Raises ``LimitError`` when the file cannot be made."""
+        """Raises ``UsageError`` or ``LimitError`` when the file cannot be made."""
         self.path = path
         self._begin = now()
         self._count = 0
         self._lock = threading.Lock()
         try:
             self._file = path.open("wb", buffering=0)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise UsageError(
+                f"cannot write {path}", cause=errno_name(error.errno or 0), remedy="another FILE"
+            ) from error
         except OSError as error:
             raise LimitError(f"cannot write {path}", cause=errno_name(error.errno or 0)) from error
         self._write(subject.to_json())

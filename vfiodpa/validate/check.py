@@ -105,12 +105,16 @@ def wanted(clauses: Iterable[str] = (), groups: Iterable[str] = ()) -> list[Clau
     """
     ids, names = {one.upper() for one in clauses}, {one.upper() for one in groups}
     for name in sorted(ids - set(CLAUSES)):
-        raise UsageError(f"there is no clause {name}", remedy="vfiodpa validate --list")
+        raise UsageError(
+            f"there is no clause {name}", cause="a DEVICE stands before the options", remedy="vfiodpa validate --list"
+        )
     chapters = {name.upper(): {block.id for block in blocks} for name, blocks in CHAPTERS.items()}
     blocks = set().union(*(chapters.get(name, {name}) for name in names))
     for name in sorted(blocks - set().union(*chapters.values())):
         raise UsageError(
-            f"there is no group {name}", cause=f"chapters are {', '.join(CHAPTERS)}", remedy="vfiodpa validate --list"
+            f"there is no group {name}",
+            cause=f"chapters are {', '.join(CHAPTERS)}; a DEVICE stands before the options",
+            remedy="vfiodpa validate --list",
         )
     if not ids and not names:
         return list(CLAUSES.values())

@@ -6,10 +6,10 @@ The file is always a whole run; what is lost at most is the check that was under
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from ..errors import LimitError, UsageError, errno_name
+from ..whole_file import write_whole
 from .check import Check, all_checks
 from .results import Outcome, Run, load_run
 from .verdict import Verdict
@@ -43,14 +43,8 @@ def take_up(path: Path, profile: str, *, packed: bool) -> Run | None:
 
 
 def write_run(path: Path, run: Run) -> None:
-    """Write it beside the file, bring it to the disk, and rename it: never half of one. Raises ``LimitError``."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write it, and bring it to the disk. Raises ``LimitError``."""
     try:
-        with partial.open("w") as file:
-            file.write(json.dumps(run.to_json()) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, json.dumps(run.to_json()) + "\n", durable=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise LimitError(f"cannot write {path}", cause=errno_name(error.errno or 0)) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ..drivers.device import VdpaDevice
-from ..errors import LimitError, errno_name
+from ..errors import LimitError, UsageError, errno_name
+from ..whole_file import check_writable, write_whole
 
 
 def report(device: VdpaDevice) -> dict[str, Any]:
@@ -21,14 +21,26 @@ def report(device: VdpaDevice) -> dict[str, Any]:
     }
 
 
-def write_report(device: VdpaDevice, path: Path) -> None:
-    """Write the report beside ``path`` and rename it, so that a reader never sees half of one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+def check_report(device: VdpaDevice, path: Path) -> None:
+    """Can it be written? Asked before guests come. Raises ``UsageError`` or ``LimitError``."""
     try:
-        partial.write_text(json.dumps(report(device), indent=2) + "\n")
-        partial.replace(path)
+        check_writable(path)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"cannot write the report {path}", device=device.name, cause=errno_name(error.errno or 0),
+            remedy=f"mkdir -p {path.parent}",
+        ) from error  # fmt: skip
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise LimitError(
-            f"cannot write the report {path}", device=device.name, cause=errno_name(error.errno or 0)
-        ) from error
+        raise _refused(device, path, error) from error
+
+
+def write_report(device: VdpaDevice, path: Path) -> None:
+    """Write the report, or replace the one that is there. Raises ``LimitError``."""
+    try:
+        write_whole(path, json.dumps(report(device), indent=2) + "\n")
+    except OSError as error:
+        raise _refused(device, path, error) from error
+
+
+def _refused(device: VdpaDevice, path: Path, error: OSError) -> LimitError:
+    return LimitError(f"cannot write the report {path}", device=device.name, cause=errno_name(error.errno or 0))

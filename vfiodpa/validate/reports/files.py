@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...errors import UsageError, errno_name
+from ...errors import LimitError, UsageError, errno_name
+from ...whole_file import check_writable, write_whole
 from ..results import Run
 from .compare import Comparison
 from .html import comparison_page, run_page
@@ -31,15 +33,19 @@ class Wanted:
         return cls(html or directory / "report.html", junit or directory / "junit.xml", json or directory / "run.json")
 
     def check(self) -> None:
-        """Make their directories before a run that takes minutes. Raises ``UsageError``."""
+        """Make their directories, and see that they can be written, before a run that takes minutes.
+
+        Raises ``UsageError`` or ``LimitError``.
+        """
         for path in (self.html, self.junit, self.json):
             if path is not None:
                 _make(path.parent)
                 if path.is_dir():
                     raise UsageError(f"{path} is a directory", remedy=f"--report {path}")
+                _try(f"cannot write {path}", partial(check_writable, path))
 
     def write(self, run: Run) -> list[Path]:
-        """Write them; returns the paths. Raises ``UsageError``."""
+        """Write them; returns the paths. Raises ``LimitError``."""
         return _write_all(
             (self.html, lambda: run_page(run)),
             (self.junit, lambda: junit(run)),
@@ -63,20 +69,19 @@ def _write_all(*wanted: tuple[Path | None, Callable[[], str]]) -> list[Path]:
     written = []
     for path, make in wanted:
         if path is not None:
-            _write(path, make())
+            _try(f"cannot write {path}", partial(write_whole, path, make()))
             written.append(path)
     return written
 
 
 def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make {directory}", cause=errno_name(error.errno or 0)) from error
+    _try(f"cannot make {directory}", partial(directory.mkdir, parents=True, exist_ok=True))
 
 
-def _write(path: Path, text: str) -> None:
+def _try(what: str, do: Callable[[], None]) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        do()
+    except (FileExistsError, NotADirectoryError) as error:  # a file where a directory would have to be
+        raise UsageError(what, cause=errno_name(error.errno or 0)) from error
     except OSError as error:
-        raise UsageError(f"cannot write {path}", cause=errno_name(error.errno or 0)) from error
+        raise LimitError(what, cause=errno_name(error.errno or 0)) from error
