@@ -18,7 +18,10 @@ CLAUSES = [mutant.clause for table in (admin, objects, flow_filter) for mutant i
 
 @pytest.fixture(scope="module", params=[False, True], ids=["split", "packed"])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
-    with open_target("soft") as target, Runner(target.function, target.wire, packed=request.param) as runner:
+    with (
+        open_target("soft") as target,
+        Runner(target.function, target.wire, packed=request.param, hooks=target.hooks) as runner,
+    ):
         yield runner
 
 
