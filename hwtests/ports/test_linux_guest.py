@@ -115,10 +115,10 @@ def broken_checksums() -> int:
     return int(dict(zip(names.split(), values.split(), strict=True))["InCsumErrors"])
 
 
-def packets(server: VfiodpaServer, kind: str) -> list[int]:
-    """Of the queues of a kind, by our own counters, once nothing moves any more."""
+def moved(server: VfiodpaServer, kind: str) -> list[tuple[int, int]]:
+    """Packets and bytes of the queues of a kind, by our own counters, once nothing moves any more."""
     server.settled()
-    return [queue["packets"] for queue in server.report()["queues"] if queue["kind"] == kind]
+    return [(queue["packets"], queue["bytes"]) for queue in server.report()["queues"] if queue["kind"] == kind]
 
 
 def counted(guest: LinuxGuest, kind: str) -> list[int]:
@@ -147,14 +147,18 @@ def check_settings(guest: LinuxGuest) -> None:
 def check_iperf(guest: LinuxGuest, server: VfiodpaServer, *, reverse: bool) -> None:
     """A connection from each CPU: both pairs carry frames, and both sides count the same on each."""
     kind = "rx" if reverse else "tx"
-    before = packets(server, kind), counted(guest, kind)
+    before = moved(server, kind), counted(guest, kind)
     flows = measure(guest, HOST, IPERF_S, reverse=reverse)
-    ours = [now - then for now, then in zip(packets(server, kind), before[0], strict=True)]
+    queues = list(zip(moved(server, kind), before[0], strict=True))
+    ours = [now[0] - then[0] for now, then in queues]
+    carried = [now[1] - then[1] for now, then in queues]
     theirs = [now - then for now, then in zip(counted(guest, kind), before[1], strict=True)]
     assert [flow.bytes > MOVED for flow in flows] == [True] * PAIRS
-    # Each CPU sends by a pair of its own. Where the host's frames go follows where the guest answers from, and with
-    # one interrupt for all queues that is mostly one CPU.
-    assert min(ours) > (FEW if reverse else sum(ours) / 4), ours
+    # Each CPU sends by a pair of its own, though the guest's kernel now and then moves a connection to another. Where
+    # the host's frames go follows where the guest answers from: with one interrupt for all, mostly from one CPU.
+    assert min(ours) > FEW, ours
+    assert reverse or min(carried) > MOVED, carried
+    assert sum(carried) >= sum(flow.bytes for flow in flows)
     # What was sent is counted in the guest when its buffer comes back: some may be late.
     assert all(abs(a - b) <= LATE for a, b in zip(ours, theirs, strict=True)), (ours, theirs)
 
