@@ -309,6 +309,15 @@ def test_client_waits_for_the_front_end(
     front_end.close()
 
 
+def test_client_warns_where_no_front_end_can_ever_be(
+    loop: Loop, tmp_path: Path, backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client(loop, tmp_path / "none" / "s", backend, []), client(loop, tmp_path / "s", backend, []):
+        loop.run_once(0.01)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "none/s: waiting for the front end (ENOENT" in caplog.text
+
+
 def test_client_comes_back_after_a_loss(loop: Loop, tmp_path: Path, backend: FakeBackend) -> None:
     front_end, said = FrontEnd(tmp_path / "s"), list[str]()
     with client(loop, tmp_path / "s", backend, said) as one:

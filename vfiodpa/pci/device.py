@@ -12,7 +12,6 @@ from ..spec.virtio_pci import DEVICE_TYPE_NET, MODERN_ID_BASE, TRANSITIONAL_NET,
 from .host import Host
 
 NETWORK_CLASS = 0x02
-BRIDGE_CLASS = 0x06
 VFIO_PCI = "vfio-pci"
 NOIOMMU_NAME = "vfio-noiommu"  # of the group that VFIO makes up for a function without an IOMMU
 _VFIO_DRIVER = re.compile(r"vfio[-_]pci$")  # vfio-pci, and its variants for one vendor
@@ -73,11 +72,6 @@ class PciDevice:
     def is_network(self) -> bool:
         """Is it a network controller?"""
         return self.class_code >> 16 == NETWORK_CLASS
-
-    @property
-    def is_bridge(self) -> bool:
-        """Is it a bridge?"""
-        return self.class_code >> 16 == BRIDGE_CLASS
 
     @property
     def is_virtio(self) -> bool:

@@ -106,11 +106,6 @@ class Datapath(Backend):
         return self._runner.doorbells.choices
 
     @property
-    def guest_features(self) -> Feature:
-        """Features that the guest accepted."""
-        return self._features
-
-    @property
     def running(self) -> frozenset[int]:
         """Queues that the device works on."""
         return frozenset(self._runner.running)

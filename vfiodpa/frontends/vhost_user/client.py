@@ -58,7 +58,8 @@ class Client(Endpoint):
 
     def _wait(self, error: int) -> None:
         if not self._waiting:  # say it once, not every second
-            level = logging.INFO if error in _TRANSIENT else logging.WARNING
+            hopeful = error in _TRANSIENT and self.path.parent.is_dir()
+            level = logging.INFO if hopeful else logging.WARNING
             log.log(level, "%s: waiting for the front end (%s)", self.name, errno_name(error))
         self._waiting = True
         self._later()
