@@ -6,11 +6,12 @@ its ports where there are any. Ref: packet(7), PACKET_FANOUT_CBPF; Linux, Docume
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from .._native import ffi
 
 SOL_PACKET = 263
 _FANOUT_DATA = 22
@@ -102,8 +103,8 @@ def program(pairs: Sequence[int]) -> tuple[Step, ...]:
 def spread(fd: int, pairs: Sequence[int]) -> None:
     """Have the fan-out group of a packet socket spread over the sockets of these pairs. Raises ``OSError``."""
     steps = program(pairs)
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", s.code, s.yes, s.no, s.k) for s in steps))
-    fprog = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    code = ffi.from_buffer(b"".join(struct.pack("=HBBI", s.code, s.yes, s.no, s.k) for s in steps))
+    fprog = struct.pack("@HP", len(steps), int(ffi.cast("uintptr_t", code)))  # the kernel copies it
     with socket.socket(fileno=fd) as borrowed:
         try:
             borrowed.setsockopt(SOL_PACKET, _FANOUT_DATA, fprog)
