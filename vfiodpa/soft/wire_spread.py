@@ -103,8 +103,8 @@ def program(pairs: Sequence[int]) -> tuple[Step, ...]:
 def spread(fd: int, pairs: Sequence[int]) -> None:
     """Have the fan-out group of a packet socket spread over the sockets of these pairs. Raises ``OSError``."""
     steps = program(pairs)
-    code = b"".join(struct.pack("=HBBI", s.code, s.yes, s.no, s.k) for s in steps)
-    fprog = struct.pack("@HP", len(steps), int(ffi.cast("uintptr_t", ffi.from_buffer(code))))
+    code = ffi.from_buffer(b"".join(struct.pack("=HBBI", s.code, s.yes, s.no, s.k) for s in steps))
+    fprog = struct.pack("@HP", len(steps), int(ffi.cast("uintptr_t", code)))  # the kernel copies it
     with socket.socket(fileno=fd) as borrowed:
         try:
             borrowed.setsockopt(SOL_PACKET, _FANOUT_DATA, fprog)
