@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -276,3 +277,18 @@ def test_a_frozen_process_costs_frames_and_no_hang(
         nic.bell(1)
         assert tx.wait_used(at + 1)
     assert nic.f.queue_stats(1)["dropped"] > 0
+
+
+def test_a_peer_that_leaves_while_one_knocks_is_no_trouble(
+    make_nic: Callable[[str], Nic], wire: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It closed with our greeting unread, which is a reset here: nothing to warn of."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as host:
+        host.bind(f"\0vfiodpa-link-{os.getuid()}-{wire}")
+        host.listen()
+        make_nic(f"soft:link={wire}")
+        for _ in range(3):
+            knocking, _ = host.accept()
+            knocking.recv(1, socket.MSG_PEEK)
+            knocking.close()
+    assert not caplog.records

@@ -9,7 +9,10 @@ from .host import Host
 from .iommu_group import IommuGroup
 from .usage import in_use
 
-IOMMU_REMEDY = "enable the IOMMU in the firmware and boot with intel_iommu=on (in a VM: give it a virtual IOMMU)"
+IOMMU_REMEDY = (
+    "enable the IOMMU in the firmware (VT-d, AMD-Vi, SMMU), and on Intel boot with intel_iommu=on "
+    "(in a VM: give it a virtual IOMMU)"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,8 +174,12 @@ class LinkKeeper:
             self._wait(0.02)
             return
         connection.settimeout(_ANSWER_S)
-        _checked(connection).send(_HELLO.pack(_MAGIC, 0, self._pairs))
-        answer, fds, _, _ = socket.recv_fds(connection, _HELLO.size, 1 + 2 * MAX_PAIRS)
+        try:
+            _checked(connection).send(_HELLO.pack(_MAGIC, 0, self._pairs))
+            answer, fds, _, _ = socket.recv_fds(connection, _HELLO.size, 1 + 2 * MAX_PAIRS)
+        except (ConnectionResetError, BrokenPipeError):  # it left before it answered
+            self._wait(0.02)
+            return
         if not answer:
             return
         magic, verdict, pairs = _HELLO.unpack(answer)

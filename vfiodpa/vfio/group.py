@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import NoDevice, Unsupported
 from ..pci.device import PciDevice
+from ..pci.obstacles import IOMMU_REMEDY
 from .nodes import read_group
 
 
@@ -29,8 +30,7 @@ def check_ready(function: PciDevice, *, unsafe_noiommu: bool = False) -> None:
             "it is in no IOMMU group",
             device=address,
             cause="the IOMMU is off or absent",
-            remedy="switch it on in the firmware (VT-d, AMD-Vi, SMMU) and with intel_iommu=on on the kernel's "
-            "command line; in a VM, give it a virtual IOMMU",
+            remedy=IOMMU_REMEDY,
         )
     if not function.on_vfio:
         driver = function.driver
