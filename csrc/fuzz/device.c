@@ -153,14 +153,17 @@ static void check_used(struct device *device, const struct model *model, uint32_
 		model_check_used(queue, model->chains + i, model->chains[i].id, index == 0);
 }
 
-/* Nothing was wrong with what the device might have looked at. */
+/*
+ * Nothing was wrong with what the device might have looked at. An index that went back is: a device that
+ * takes what it knows and then looks again finds it behind.
+ */
 static bool is_honest(const struct model *model)
 {
 	for (uint32_t i = 0; i < model->count; i++) {
 		if (model->chains[i].bad || model->chains[i].unmapped)
 			return false;
 	}
-	return !model->jump;
+	return !model->jump && !model->taken_back;
 }
 
 /* Who lies is found out, who does not is not accused. */
