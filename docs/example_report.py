@@ -45,7 +45,14 @@ def picture(page: Path, target: Path) -> None:
         log.warning("no Chromium here: %s stays as it is", target)
         return
     size = ",".join(map(str, SIZE))
-    words = ["--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={size}", f"--screenshot={target}"]
+    words = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--window-size={size}",
+        f"--screenshot={target}",
+    ]
     subprocess.run([browser, *words, page.as_uri()], check=True, capture_output=True, timeout=60)
 
 
