@@ -160,7 +160,8 @@ static bool is_honest(const struct model *model)
 		if (model->chains[i].bad || model->chains[i].unmapped)
 			return false;
 	}
-	return !model->jump;
+	/* An index that went back: who has served what it knew finds it behind that. */
+	return !model->jump && !model->taken_back;
 }
 
 /* Who lies is found out, who does not is not accused. */
