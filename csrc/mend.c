@@ -87,6 +87,8 @@ static bool enter_tunnel(struct vdp_segments *ret, struct vdp_flow *flow, const 
 	bool ipv6 = header->gso_type & VDP_GSO_TUNNEL_V6;
 	uint8_t protocol = vdp_gso_kind(header->gso_type) == VDP_GSO_UDP_L4 ? UDP : TCP;
 
+	if (header->csum_start + 8u > VDP_FLOW_HEAD) /* not found in a frame without a tunnel, either */
+		return false;
 	if (flow->protocol != UDP || flow->transport != tunnel->outer_th || inner[0] >> 4 != (ipv6 ? 6 : 4))
 		return false;
 	if (!ipv6 && (tunnel->inner_nh + (inner[0] & 15) * 4u != header->csum_start || inner[9] != protocol))

@@ -280,6 +280,28 @@ static void test_not_there(void)
 	}
 }
 
+/* Headers behind VDP_FLOW_HEAD are not cut: long ones on short segments would hold the worker up. */
+static void test_far_behind(void)
+{
+	uint8_t frame[VDP_FLOW_HEAD + 100];
+
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t tcp = VDP_FLOW_HEAD - 8 + i;
+		const struct vdp_tunnel tunnel = {OUTER, (uint16_t)(tcp - 20)};
+		const struct vdp_net_hdr says = {.flags = VDP_HDR_NEEDS_CSUM,
+		    .gso_type = VDP_GSO_TCPV4 | VDP_GSO_TUNNEL_V4,
+		    .gso_size = 1,
+		    .csum_start = (uint16_t)tcp,
+		    .csum_offset = 16};
+		struct vdp_segments cut;
+
+		tunnel_frame(frame, sizeof(frame), false);
+		ip4(frame + tunnel.inner_nh, sizeof(frame) - tunnel.inner_nh, 6);
+		frame[tcp + 12] = 0x50;
+		CHECK_EQ(vdp_segments_init(&cut, frame, sizeof(frame), &says, &tunnel, 0), i == 0);
+	}
+}
+
 /* RSC_EXT: how many segments, where the checksum would be. Ref: 5.1.6.4.1 */
 static void test_coalesced(uint64_t layout)
 {
@@ -312,5 +334,6 @@ int main(void)
 	}
 	test_plain_behind();
 	test_not_there();
+	test_far_behind();
 	return 0;
 }

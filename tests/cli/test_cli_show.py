@@ -7,7 +7,12 @@ import re
 import pytest
 
 from tests.cli.cli_rig import Cli, on_a_terminal
+from vfiodpa.errors import DeviceTimeout
+from vfiodpa.soft.function import SoftFunction
 from vfiodpa.spec.features import Feature, parse
+from vfiodpa.validate import flow_filter_facts
+from vfiodpa.validate.device import Device
+from vfiodpa.validate.flow_filter import FlowFilter
 
 SCHEMA: dict[str, type] = {
     "schema": str,
@@ -153,3 +158,19 @@ def test_a_device_that_misbehaves(cli: Cli, fault: str) -> None:
     ran = cli("show", f"soft:fault={fault}")
     assert (ran.code, ran.out) == (6, "")
     assert re.match(r"vfiodpa: soft\d+: the (device is gone|configuration changed)", ran.err)
+
+
+def test_a_device_that_is_lost_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a problem of that answer, and what was mapped for it is unmapped."""
+
+    def lost(_flows: FlowFilter) -> None:
+        monkeypatch.setattr(Device, "reset", refuse)
+
+    def refuse(_device: Device) -> float:
+        raise DeviceTimeout("device_status is 0xf 5 s after a reset")
+
+    monkeypatch.setattr(flow_filter_facts, "_facts", lost)
+    with SoftFunction("soft:admin=on") as nic:
+        assert flow_filter_facts.describe_flow_filter(nic) == {"problem": "device_status is 0xf 5 s after a reset"}
+        monkeypatch.undo()
+        assert flow_filter_facts.describe_flow_filter(nic)["rules_limit"] > 0  # mapped at the same place

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from vfiodpa.soft import admin as soft_admin
+from vfiodpa.soft.flow_filter import DEVICE
 from vfiodpa.soft.mutants import admin, all_mutants, flow_filter, objects
+from vfiodpa.spec.virtio_flow_filter import FfCapability, FfResources
 from vfiodpa.validate.check import all_checks
 from vfiodpa.validate.runner import Runner
 from vfiodpa.validate.selftest import prove
@@ -60,3 +63,23 @@ def test_without_a_flow_filter_nothing_is_said_of_it(device: str) -> None:
         for clause in ("CAP-2", "OBJ-1", "N-FF-1", "N-FF-2"):
             outcome = runner.run_one(all_checks()[clause])
             assert outcome.verdict is Verdict.SKIP, outcome.reason
+
+
+LIMITS = {
+    "many": {"groups_limit": 0xFFFF_FFFF, "classifiers_limit": 0xFFFF_FFFF},
+    "one": {"groups_limit": 1, "classifiers_limit": 1, "rules_limit": 1, "rules_per_group_limit": 1},
+    "two priorities": {"last_rule_priority": 2},
+}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_no_device_is_blamed_for_its_limits(monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
+    """The software NIC's are comfortable; others have what they have."""
+    usual = FfResources.unpack(DEVICE[FfCapability.RESOURCE]).values
+    resources = FfResources(**{**usual, **limits}).pack()
+    monkeypatch.setattr(soft_admin, "DEVICE", {**DEVICE, FfCapability.RESOURCE: resources})
+    with open_target("soft") as target, Runner(target.function, target.wire, hooks=target.hooks) as runner:
+        for clause in [mutant.clause for mutant in (*objects.MUTANTS, *flow_filter.MUTANTS)]:
+            outcome = runner.run_one(all_checks()[clause])
+            fair = outcome.verdict in (Verdict.PASS, Verdict.SKIP, Verdict.REJECT)
+            assert fair, f"{clause}: {outcome.verdict.value}, {outcome.reason}"

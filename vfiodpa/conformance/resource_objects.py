@@ -92,8 +92,8 @@ def any_id_that_is_free(bench: Bench) -> None:
     flows.enable()
     limits = {Obj.GROUP: flows.resources.groups_limit, Obj.CLASSIFIER: flows.resources.classifiers_limit}
     for type, limit in limits.items():
-        for id in dict.fromkeys((limit - 1, 0, limit // 2)):
-            reply = flows.create(type, id, flows.samples(id + 1)[type])
+        for priority, id in enumerate(dict.fromkeys((limit - 1, 0, limit // 2)), 1):
+            reply = flows.create(type, id, flows.samples(priority)[type])
             bench.must(reply.ok, f"{type.name} {id} of {limit}, which is free, was answered with {reply}")
 
 
@@ -149,8 +149,9 @@ def what_was_written_is_read(bench: Bench) -> None:
     flows.must_create(Obj.GROUP, 1, group(9))
     flows.must_create(Obj.CLASSIFIER, 1, flows.classifier())
     masked = flows.classifier([Selector(flows.ethernet.type, bytes(12) + flows.ethernet.mask[12:])])
-    rule = flows.rule(group_id=1, classifier_id=1, rule_priority=1)
-    again = flows.rule([bytes([0xA5]) * len(flows.ethernet.mask)], group_id=1, classifier_id=1, rule_priority=2)
+    rule = flows.rule(group_id=1, classifier_id=1, rule_priority=flows.rank(1))
+    key = bytes([0xA5]) * len(flows.ethernet.mask)
+    again = flows.rule([key], group_id=1, classifier_id=1, rule_priority=flows.rank(2))
     # Nothing depends on these two yet.
     for type, first, second in ((Obj.GROUP, group(9), group(7)), (Obj.CLASSIFIER, flows.classifier(), masked)):
         _reads(bench, flows, type, first)

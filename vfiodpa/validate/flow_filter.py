@@ -161,12 +161,16 @@ class FlowFilter:
             self.must_create(type, 0, data)
 
     def samples(self, priority: int = 1) -> dict[FfObject, bytes]:
-        """Data of an object of each type; ``priority`` of the group, and of the rule."""
+        """Data of an object of each type; ``priority`` of the group, and of the rule as far as ``rank`` lets it."""
         return {
             FfObject.GROUP: group(priority),
             FfObject.CLASSIFIER: self.classifier(),
-            FfObject.RULE: self.rule(rule_priority=priority),
+            FfObject.RULE: self.rule(rule_priority=self.rank(priority)),
         }
+
+    def rank(self, priority: int) -> int:
+        """A priority that the device has for rules: it may have few, and rules may have the same."""
+        return max(min(priority, self.resources.last_rule_priority - 1), 0)
 
 
 def group(priority: int) -> bytes:

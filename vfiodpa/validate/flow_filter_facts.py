@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import VfiodpaError
@@ -22,26 +24,34 @@ def describe_flow_filter(function: PciFunction) -> dict[str, Any]:
     The device is asked over its administration queue: it is reset before and after, and its driver has to begin anew.
     """
     try:
-        memory, read_only, write_only = make_memory(function)
-    except VfiodpaError as error:
-        return {"problem": str(error)}
-    bench = Bench(function, memory, read_only, write_only, deadline=time.monotonic() + ASK_S)
-    try:
-        return _facts(FlowFilter.start(bench)) if Feature(bench.device.offered) & Feature.ADMIN_VQ else {}
+        with _asking(function) as bench:
+            return _facts(FlowFilter.start(bench)) if Feature(bench.device.offered) & Feature.ADMIN_VQ else {}
     except NotApplicable:
         return {}
     except (Finding, VfiodpaError, ValueError) as error:
         return {"problem": str(error)}
+
+
+@contextmanager
+def _asking(function: PciFunction) -> Iterator[Bench]:
+    memory, read_only, write_only = make_memory(function)
+    try:
+        bench = Bench(function, memory, read_only, write_only, deadline=time.monotonic() + ASK_S)
+        try:
+            yield bench
+        finally:
+            _leave(bench)
     finally:
-        _leave(bench)
         drop_memory(function, memory)
 
 
 def _leave(bench: Bench) -> None:
     bench.deadline = 0.0
-    if bench.touched:
-        bench.device.reset()
-    bench.close()
+    try:
+        if bench.touched:
+            bench.device.reset()
+    finally:
+        bench.close()
 
 
 def _facts(flows: FlowFilter) -> dict[str, Any]:
