@@ -12,8 +12,8 @@ from vfiodpa.errors import CommandRefused, Unsupported
 from vfiodpa.guest.direct import DirectGuest
 from vfiodpa.guest.queue import DriverQueue
 from vfiodpa.guest.traffic import Offload, Plan, run
+from vfiodpa.soft.device_string import parse_options
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.soft.options import parse_options
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_net import (
     AnnounceCommand,

@@ -13,8 +13,8 @@ from vfiodpa.guest.direct import DirectGuest
 from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.queue import DriverQueue, Used
 from vfiodpa.guest.traffic import Offload, Plan, run
+from vfiodpa.soft.device_string import parse_options
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.soft.options import parse_options
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_ring import DescFlag, PackedDesc, UsedElem
 

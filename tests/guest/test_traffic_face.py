@@ -18,8 +18,8 @@ from vfiodpa.guest.memory import GuestMemory
 from vfiodpa.guest.queue import Fault, Used
 from vfiodpa.guest.traffic import POLL_FOREVER, Mode, PairStats, Plan, Traffic, Verdict, run
 from vfiodpa.memory import PAGE_SIZE
+from vfiodpa.soft.device_string import parse_options
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.soft.options import parse_options
 from vfiodpa.spec.features import Feature
 
 ALL = Feature.VERSION_1 | Feature.NET_MRG_RXBUF | Feature.EVENT_IDX | Feature.INDIRECT_DESC

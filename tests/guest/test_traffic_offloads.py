@@ -10,8 +10,8 @@ from vfiodpa.drivers.registry import driver_for
 from vfiodpa.errors import UsageError
 from vfiodpa.guest.direct import DirectGuest
 from vfiodpa.guest.traffic import Offload, Plan, Traffic, run
+from vfiodpa.soft.device_string import parse_options
 from vfiodpa.soft.function import SoftFunction
-from vfiodpa.soft.options import parse_options
 from vfiodpa.spec.features import Feature
 
 F = Feature

@@ -13,8 +13,8 @@ import pytest
 from tests.settle import settles
 from vfiodpa.errors import errno_name
 from vfiodpa.soft.carrier import Carrier
+from vfiodpa.soft.device_string import parse_options
 from vfiodpa.soft.engine import Engine
-from vfiodpa.soft.options import parse_options
 
 DOWN = f"packet=near: {errno_name(errno.ENETDOWN)}"
 

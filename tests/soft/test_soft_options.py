@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from vfiodpa.errors import UsageError
+from vfiodpa.soft.device_string import parse_options
 from vfiodpa.soft.faults import Fault
-from vfiodpa.soft.options import NEVER_SLEEP, SHARED, LmLayout, Model, Port, SoftOptions, parse_options
+from vfiodpa.soft.options import NEVER_SLEEP, SHARED, LmLayout, Model, Port, SoftOptions
 from vfiodpa.spec.features import Feature
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.soft.soft_rig import Nic, Ring, S, fired
 from vfiodpa.errors import DriverBreach, UsageError
-from vfiodpa.soft.options import parse_options
+from vfiodpa.soft.device_string import parse_options
 from vfiodpa.spec.features import Feature
 from vfiodpa.spec.virtio_net import NetStatus
 

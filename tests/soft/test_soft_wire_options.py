@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vfiodpa.errors import UsageError
-from vfiodpa.soft.options import Port, parse_options
+from vfiodpa.soft.device_string import parse_options
+from vfiodpa.soft.options import Port
 
 
 @pytest.mark.parametrize(

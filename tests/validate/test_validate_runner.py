@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -19,12 +19,6 @@ from vfiodpa.validate.bench import RX, TX, Bench
 from vfiodpa.validate.results import Outcome
 from vfiodpa.validate.runner import Runner
 from vfiodpa.validate.verdict import Deviation, NotApplicable, Refused, Verdict
-
-
-@pytest.fixture
-def runner() -> Iterator[Runner]:
-    with a_runner() as opened:
-        yield opened
 
 
 @pytest.fixture

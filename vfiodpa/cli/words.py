@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
-from ..soft.options import POLL_WORDS
+from ..soft.device_string import POLL_WORDS
 from ..soft.workers import parse_cpus
 from ..vfio.backend import IommuKind
 

@@ -28,6 +28,7 @@ from .net_config import OfferedConfig, read_config
 from .pairs import Pairs, Switch, with_control
 from .queue import Queue
 from .queue_layout import QueueLayout, Survey
+from .queue_start import check_first, set_up
 from .queue_stop import StopBy, halt
 from .quirks import GENERIC, PciId, Quirks, ReadPoint
 from .session import Counters, Session
@@ -185,19 +186,11 @@ class VirtioPci(VdpaDevice):
     def start_queue(self, queue: int, setup: QueueSetup) -> None:
         self._need_features(f"start queue {queue}")
         self._check_setup(queue, setup)
-        common = self._common
-        common.queue_select = queue  # 4.1.5.1.3 step 1
-        if not common.queue_size:  # step 2
-            raise self._error(f"queue {queue} is no longer there: its size reads 0")
-        common.queue_size = setup.size  # step 3
-        self.irqs.map(common, queue)  # step 5
-        common.queue_desc = setup.desc
-        common.queue_driver = setup.driver
-        common.queue_device = setup.device
+        set_up(self._common, queue, setup, self.irqs, self.name)
         if self._has_state:
             first = QueueState.first(self._state.negotiated)
             self._vendor.write_state(queue, setup.state or first, first)
-        common.queue_enable = 1  # last (4.1.4.3.2)
+        self._common.queue_enable = 1  # last (4.1.4.3.2)
         self._state.running[queue] = setup
         self._counters.queue_starts += 1
 
@@ -317,9 +310,6 @@ class VirtioPci(VdpaDevice):
         """Can positions be read and written, with the features in force?"""
         return self.can_restore_packed if self._state.negotiated & F.RING_PACKED else self.can_restore_state
 
-    def _error(self, what: str, cause: str = "") -> DeviceError:
-        return DeviceError(what, device=self.name, cause=cause)
-
     def _check_ids(self, quirks: Quirks) -> None:
         ids = PciId.of(self.function)
         if not any(pattern.matches(ids) for pattern in quirks.ids):
@@ -381,16 +371,9 @@ class VirtioPci(VdpaDevice):
     def _check_setup(self, queue: int, setup: QueueSetup) -> None:
         if queue in self._state.running:
             raise StateError(f"queue {queue} runs already", device=self.name)
-        packed = bool(self._state.negotiated & F.RING_PACKED)
-        self._queue(queue).check(setup, packed, self.name)
-        first = QueueState.first(self._state.negotiated)
-        state = setup.state or first
-        if state != first and not self._has_state:
-            raise Unsupported(
-                f"queue {queue} cannot start at {state.avail}: a virtio device starts at {first.avail} after a reset",
-                device=self.name,
-                cause="packed positions are not kept" if packed else "the device has no ring-state registers",
-            )
+        self._queue(queue).check(setup, bool(self._state.negotiated & F.RING_PACKED), self.name)
+        if setup.state and not self._has_state:
+            check_first(queue, setup.state, self._state.negotiated, self.name)
 
     def _stop_within(self, queue: int, seconds: float) -> QueueState | None:
         try:

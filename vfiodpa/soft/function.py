@@ -24,6 +24,7 @@ from ..spec.virtio_net import MAX_MTU, MIN_MTU
 from . import layout_pci, rules
 from .carrier import Carrier
 from .config_space import ConfigSpace
+from .device_string import parse_options
 from .diagnosis import explain
 from .domain import SoftDomain
 from .engine import Engine
@@ -33,7 +34,7 @@ from .guarded import GuardedWindow
 from .irq import NONE, Vectors, close_fd, take_eventfd
 from .layout_pci import VIRTIO_BAR
 from .mutants import mutant_of
-from .options import Port, SoftOptions, parse_options
+from .options import Port, SoftOptions
 from .virtio_net import NOTIFY_OFFSET, VirtioNet, signal
 from .workers import SHARED, WorkerPool
 

@@ -10,8 +10,8 @@ from ..errors import StateError
 from ..pci.address import is_address, normalise
 from ..pci.function import PciFunction
 from ..pci.host import Host
+from ..soft.device_string import PREFIX
 from ..soft.function import SoftFunction
-from ..soft.options import PREFIX
 from ..trace.traced import innermost
 from ..vdpa.devices import DEFAULT, Access, open_function
 from .hooks import NO_HOOKS, Hooks, of_software, of_wire

@@ -10,9 +10,9 @@ from ..drivers.registry import driver_for
 from ..errors import UsageError
 from ..pci.address import is_address
 from ..pci.function import DmaDomain, PciFunction
+from ..soft.device_string import parse_options
 from ..soft.domain import SoftDomain
 from ..soft.function import SoftFunction
-from ..soft.options import parse_options
 from ..trace.file import record
 from ..trace.replay import SCHEME, ReplayFunction
 from ..trace.traced import TracedDomain
