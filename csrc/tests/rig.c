@@ -289,3 +289,12 @@ bool rig_same(const uint8_t *at, uint32_t length, uint32_t seed)
 	}
 	return true;
 }
+
+uint32_t rig_sum(const uint8_t *data, uint32_t length, uint32_t sum)
+{
+	for (uint32_t i = 0; i < length; i++)
+		sum += i % 2 ? data[i] : (uint32_t)data[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
