@@ -67,11 +67,11 @@ def built(program: str) -> Path:
     return build / "csrc" / "bench" / program
 
 
-def write_results(name: str, body: dict[str, Any]) -> Path:
-    """One JSON object with a schema; the file's name is its time."""
+def write_results(name: str, body: dict[str, Any], schema: str = "") -> Path:
+    """One JSON object with a schema, ``vfiodpa.bench.NAME/1`` unless it is said; the file's name is its time."""
     RESULTS.mkdir(exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
-    head = {"schema": f"vfiodpa.bench.{name}/1", "when": now.isoformat(timespec="seconds")}
+    head = {"schema": schema or f"vfiodpa.bench.{name}/1", "when": now.isoformat(timespec="seconds")}
     path = RESULTS / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(
         json.dumps({**head, "vfiodpa": version("vfiodpa"), "commit": commit(), "machine": machine(), **body}, indent=2)

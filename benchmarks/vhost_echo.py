@@ -15,16 +15,13 @@ As root it reserves huge pages. All of it is 270 runs of some 3 s; each line say
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
-import json
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +31,7 @@ from hwtests.peers.lab import RingPath
 from hwtests.peers.program import ProgramError
 from hwtests.peers.testpmd import MEMORY_MB, Memory, two_cpus, virtio_user
 
-from .report import RESULTS, Spread, commit, machine
+from .report import Spread, machine, write_results
 
 KINDS = ("vfiodpa", "dpdk")
 SIZES = [64, 256, 1518]
@@ -169,24 +166,16 @@ def print_table(samples: Sequence[Sample], cases: Sequence[Case]) -> None:
         print(f"note: other programs took the back end's CPU in {disturbed} of {len(samples)} runs: repeat when quiet")
 
 
-def write_results(samples: Sequence[Sample], cases: Sequence[Case], about: dict[str, Any]) -> Path:
-    """Everything measured, as JSON with a schema; the file's name is its time."""
-    RESULTS.mkdir(exist_ok=True)
-    now = datetime.datetime.now(datetime.UTC)
-    result = {
-        "schema": "vfiodpa.bench/2",
-        "when": now.isoformat(timespec="seconds"),
-        "vfiodpa": version("vfiodpa"),
-        "commit": commit(),
+def write(samples: Sequence[Sample], cases: Sequence[Case], about: dict[str, Any]) -> Path:
+    """Everything measured, and what it comes to."""
+    body = {
         **about,
         "samples": [asdict(sample) for sample in samples],
         "summary": {
             str(case): {name: asdict(spread) for name, spread in summary(samples, case).items()} for case in cases
         },
     }
-    path = RESULTS / f"vhost-echo-{now:%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    return path
+    return write_results("vhost-echo", body, "vfiodpa.bench/2")
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -217,7 +206,7 @@ def main(argv: Sequence[str]) -> int:
     if not samples:
         return 130
     print_table(samples, cases)
-    print(f"\nwritten to {write_results(samples, cases, {**about, 'pages': memory.value})}")
+    print(f"\nwritten to {write(samples, cases, {**about, 'pages': memory.value})}")
     return 0
 
 

@@ -35,7 +35,7 @@ enum vdp_mutant {
 	VDP_MUTANT_LEAVES_SUMS, /* wrong, where it has to complete them */
 	VDP_MUTANT_TUNNEL,
 	VDP_MUTANT_TUNNEL_SUM,
-	VDP_MUTANT_TUNNEL_UNASKED, /* segments in a tunnel are passed on as any others (nic.c) */
+	VDP_MUTANT_TUNNEL_UNASKED, /* segments in a tunnel are passed on as any others (nic_features.c) */
 	VDP_MUTANT_NO_INNER,       /* inner_nh_offset is 0 */
 	VDP_MUTANT_VALID_TUNNEL,
 	VDP_MUTANT_OUTER_CLEARED, /* the outer checksum, where the pseudo header's sum belongs */

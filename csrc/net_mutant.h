@@ -10,7 +10,7 @@
  *   mutant_notify       as vdp_*_notify
  *   mutant_look         before availability is looked at
  *
- * The ordinary NIC has none of this: it takes another table (nic.c).
+ * The ordinary NIC has none of this: it takes another table (nic_features.c).
  */
 #include "mutant.h"
 #include "mutant_frames.h"

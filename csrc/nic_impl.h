@@ -1,4 +1,4 @@
-/* The inside of the software NIC: control (nic.c), service (nic_worker.c) and ports (port.h). */
+/* The inside of the software NIC: control (nic.c, nic_features.c), service (nic_worker.c), ports (port.h). */
 #ifndef VDP_NIC_IMPL_H
 #define VDP_NIC_IMPL_H
 
@@ -123,6 +123,9 @@ struct vdp_nic {
 /* nic_worker.c, for control: find a worker, which is paused then, and leave it. */
 int vdp_nic_start(struct vdp_nic *nic);
 void vdp_nic_stop(struct vdp_nic *nic);
+
+/* nic_features.c, for control: the loops for the features in force. */
+void vdp_nic_choose_loops(struct vdp_nic *nic);
 
 /* nic_calm.c, for the worker: send the notifications that are due, and when the next one is (UINT64_MAX:
  * none) */

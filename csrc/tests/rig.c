@@ -50,6 +50,19 @@ void rig_enable(struct rig *rig, uint32_t queue, uint16_t size, uint16_t start)
 	CHECK_EQ(vdp_nic_queue_enable(rig->nic, queue, &ring->conf), 0);
 }
 
+static void rig_open_memory(struct rig *rig, bool unmapped)
+{
+	rig->memfd = memfd_create("rig", MFD_CLOEXEC);
+	CHECK(rig->memfd >= 0);
+	CHECK_EQ(ftruncate(rig->memfd, RIG_BYTES), 0);
+	rig->mem = mmap(NULL, RIG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, rig->memfd, 0);
+	CHECK(rig->mem != MAP_FAILED);
+	CHECK_EQ(vdp_dma_init(&rig->dma), 0);
+	if (!unmapped)
+		CHECK_EQ(
+		    vdp_dma_map(rig->dma, RIG_IOVA, RIG_BYTES, rig->mem, VDP_DMA_READ | VDP_DMA_WRITE), 0);
+}
+
 void rig_open(struct rig *rig, const struct rig_conf *conf)
 {
 	struct vdp_nic_conf nic = {
@@ -57,7 +70,6 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	    .port = conf->port,
 	    .poll_us = conf->poll_us,
 	    .cpu = -1,
-
 	    .event_fd = -1,
 	    .worker = conf->worker,
 	    .generate_size = conf->generate_size,
@@ -72,16 +84,8 @@ void rig_open(struct rig *rig, const struct rig_conf *conf)
 	rig->event_idx = conf->features & RIG_F_EVENT;
 	rig->packed = conf->features & RIG_F_PACKED;
 	rig->in_order = conf->features & RIG_F_IN_ORDER;
-	rig->memfd = memfd_create("rig", MFD_CLOEXEC);
-	CHECK(rig->memfd >= 0);
-	CHECK_EQ(ftruncate(rig->memfd, RIG_BYTES), 0);
-	rig->mem = mmap(NULL, RIG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, rig->memfd, 0);
-	CHECK(rig->mem != MAP_FAILED);
+	rig_open_memory(rig, conf->unmapped);
 	rig->config_call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	CHECK_EQ(vdp_dma_init(&rig->dma), 0);
-	if (!conf->unmapped)
-		CHECK_EQ(
-		    vdp_dma_map(rig->dma, RIG_IOVA, RIG_BYTES, rig->mem, VDP_DMA_READ | VDP_DMA_WRITE), 0);
 	CHECK_EQ(vdp_nic_init(&rig->nic, &nic), 0);
 	vdp_nic_set_dma(rig->nic, rig->dma);
 	vdp_nic_set_features(rig->nic, conf->features | RIG_F_VERSION1, conf->high);
@@ -284,4 +288,13 @@ bool rig_same(const uint8_t *at, uint32_t length, uint32_t seed)
 			return false;
 	}
 	return true;
+}
+
+uint32_t rig_sum(const uint8_t *data, uint32_t length, uint32_t sum)
+{
+	for (uint32_t i = 0; i < length; i++)
+		sum += i % 2 ? data[i] : (uint32_t)data[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
 }

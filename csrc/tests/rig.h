@@ -91,6 +91,8 @@ uint64_t rig_stat(const uint64_t *counter);
 /* Payload that names itself. */
 void rig_fill(uint8_t *at, uint32_t length, uint32_t seed);
 bool rig_same(const uint8_t *at, uint32_t length, uint32_t seed);
+/* 16-bit words added to a sum, folded: plainly, and not as the NIC does it. Ref: RFC 1071 */
+uint32_t rig_sum(const uint8_t *data, uint32_t length, uint32_t sum);
 void rig_sleep_ms(uint32_t ms);
 
 #endif

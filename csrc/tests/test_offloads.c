@@ -69,20 +69,11 @@ static void tcp_frame(uint8_t *frame, uint32_t length)
 	frame[TCP_AT + 17] = (uint8_t)sum;
 }
 
-static uint32_t add(const uint8_t *data, uint32_t length, uint32_t sum)
-{
-	for (uint32_t i = 0; i < length; i++)
-		sum += i % 2 ? data[i] : (uint32_t)data[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
 static bool tcp_sum_right(const uint8_t *frame, uint32_t length)
 {
-	uint32_t pseudo = add(frame + 26, 8, 6 + length - TCP_AT);
+	uint32_t pseudo = rig_sum(frame + 26, 8, 6 + length - TCP_AT);
 
-	return add(frame + TCP_AT, length - TCP_AT, pseudo) == 0xffff;
+	return rig_sum(frame + TCP_AT, length - TCP_AT, pseudo) == 0xffff;
 }
 
 static const struct vdp_net_hdr csum = {
@@ -188,7 +179,7 @@ static void test_segments(uint64_t layout)
 		CHECK_EQ(frame[-12] | frame[-11], 0);
 		CHECK_EQ(frame[16] << 8 | frame[17], HEADERS - 14 + n);
 		CHECK_EQ(frame[18] << 8 | frame[19], 0x0102 + i);
-		CHECK_EQ(add(frame + 14, 20, 0), 0xffff);
+		CHECK_EQ(rig_sum(frame + 14, 20, 0), 0xffff);
 		memcpy(&got, frame + TCP_AT + 4, 4);
 		CHECK_EQ(ntohl(got), seq + 1000 * i);
 		CHECK_EQ(frame[TCP_AT + 13], 0x10 | (i ? 0 : 0x80) | (i == 2 ? 0x09 : 0));

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hwtests.ports.namespace import namespace
-from tests.soft.soft_rig import Nic
+from tests.soft.soft_rig import Nic, nics
 
 ETH_P_ALL = 3
 
@@ -24,15 +24,8 @@ def network() -> Iterator[None]:
 
 @pytest.fixture
 def make_nic() -> Iterator[Callable[[str], Nic]]:
-    made: list[Nic] = []
-
-    def make(text: str) -> Nic:
-        made.append(Nic(text))
-        return made[-1]
-
-    yield make
-    for nic in made:
-        nic.close()
+    with nics() as make:
+        yield make
 
 
 @pytest.fixture

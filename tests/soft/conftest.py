@@ -6,20 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.soft.soft_rig import Nic
+from tests.soft.soft_rig import Nic, nics
 
 
 @pytest.fixture
 def make_nic() -> Iterator[Callable[[str], Nic]]:
-    made: list[Nic] = []
-
-    def make(text: str = "soft") -> Nic:
-        made.append(Nic(text))
-        return made[-1]
-
-    yield make
-    for nic in made:
-        nic.close()
+    with nics() as make:
+        yield make
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import errno
 import os
 import select
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tests.settle import wait_asleep
 from vfiodpa._native import ffi, lib
@@ -129,6 +131,20 @@ def wait_for(fd: int, seconds: float = 5.0) -> int:
     """Wait until an eventfd is signalled; returns how often, 0 when it was not in time."""
     select.select([fd], [], [], seconds)
     return fired(fd)
+
+
+@contextmanager
+def nics() -> Iterator[Callable[[str], Nic]]:
+    """Makes NICs, and closes them at the end."""
+    made: list[Nic] = []
+
+    def make(text: str) -> Nic:
+        made.append(Nic(text))
+        return made[-1]
+
+    yield make
+    for nic in made:
+        nic.close()
 
 
 class StuckLib:

@@ -11,7 +11,7 @@ from ..spec.virtio_flow_filter import (
     FfObject,
     Selector,
 )
-from ..validate.admin import Admin, Reply
+from ..validate.admin import Admin, must_answer
 from ..validate.bench import TX, Bench
 from ..validate.check import check
 from ..validate.flow_filter import NO_QUEUE, FlowFilter, group
@@ -23,10 +23,6 @@ PARTIAL = int(FfMaskFlag.PARTIAL_MASK)
 NOBODY = 0xEE  # no action
 # The selectors of a classifier, as far as each header.
 CHAINS = ((H.ETH,), (H.ETH, H.IPV4), (H.ETH, H.IPV6), (H.ETH, H.IPV4, H.TCP), (H.ETH, H.IPV4, H.UDP))
-
-
-def _answered(bench: Bench, what: str, reply: Reply, status: AdminStatus) -> None:
-    bench.must(reply.status == status, f"{what} was answered with {reply}, not with {status.name}")
 
 
 @check("N-FF-1")
@@ -89,7 +85,7 @@ def priorities_of_groups_differ(bench: Bench) -> None:
         raise NotApplicable("the device has room for one group")
     flows.enable()
     flows.must_create(Obj.GROUP, 0, group(5))
-    _answered(bench, "a second group of priority 5", flows.create(Obj.GROUP, 1, group(5)), S.EINVAL)
+    must_answer(bench, "a second group of priority 5", flows.create(Obj.GROUP, 1, group(5)), S.EINVAL)
 
 
 @check("N-FF-5")
@@ -103,7 +99,7 @@ def as_many_groups_as_both_limits_allow(bench: Bench) -> None:
         for id in range(2):
             flows.must_create(Obj.GROUP, id, group(id + 1))
         what = f"a third group, with groups_limit {groups} and rules_per_group_limit {rules},"
-        _answered(bench, what, flows.create(Obj.GROUP, 2, group(3)), S.ENOSPC)
+        must_answer(bench, what, flows.create(Obj.GROUP, 2, group(3)), S.ENOSPC)
 
 
 @check("N-FF-6")
@@ -115,7 +111,7 @@ def as_many_classifiers_as_the_limit(bench: Bench) -> None:
     for id in range(limit):
         flows.must_create(Obj.CLASSIFIER, id, flows.classifier())
     what = f"a classifier more than classifiers_limit {limit}"
-    _answered(bench, what, flows.create(Obj.CLASSIFIER, limit, flows.classifier()), S.ENOSPC)
+    must_answer(bench, what, flows.create(Obj.CLASSIFIER, limit, flows.classifier()), S.ENOSPC)
 
 
 @check("N-FF-7")
@@ -123,7 +119,7 @@ def a_group_with_rules_stays(bench: Bench) -> None:
     """DESTROY of a group that has rules is refused with EBUSY."""
     flows = FlowFilter.start(bench)
     flows.three()
-    _answered(bench, "DESTROY of a group that has a rule", flows.destroy(Obj.GROUP, 0), S.EBUSY)
+    must_answer(bench, "DESTROY of a group that has a rule", flows.destroy(Obj.GROUP, 0), S.EBUSY)
 
 
 @check("N-FF-8")
@@ -131,7 +127,7 @@ def a_classifier_with_rules_stays(bench: Bench) -> None:
     """DESTROY of a classifier that has rules is refused with EBUSY."""
     flows = FlowFilter.start(bench)
     flows.three()
-    _answered(bench, "DESTROY of a classifier that has a rule", flows.destroy(Obj.CLASSIFIER, 0), S.EBUSY)
+    must_answer(bench, "DESTROY of a classifier that has a rule", flows.destroy(Obj.CLASSIFIER, 0), S.EBUSY)
 
 
 @check("N-FF-9")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..spec.virtio_admin import AdminStatus
 from ..spec.virtio_flow_filter import FfObject, Selector, pack_selectors
-from ..validate.admin import Reply
+from ..validate.admin import must_answer
 from ..validate.bench import Bench
 from ..validate.check import check
 from ..validate.flow_filter import FlowFilter, group
@@ -24,17 +24,13 @@ def _few(flows: FlowFilter, most: int) -> int:
     return few
 
 
-def _answered(bench: Bench, what: str, reply: Reply, status: AdminStatus) -> None:
-    bench.must(reply.status == status, f"{what} was answered with {reply}, not with {status.name}")
-
-
 @check("OBJ-1")
 def an_id_that_is_taken(bench: Bench) -> None:
     """CREATE of an object that exists is refused with EEXIST."""
     flows = FlowFilter.start(bench)
     flows.three()
     for type, data in flows.samples(priority=2).items():
-        _answered(bench, f"a second {type.name} 0", flows.create(type, 0, data), S.EEXIST)
+        must_answer(bench, f"a second {type.name} 0", flows.create(type, 0, data), S.EEXIST)
 
 
 @check("OBJ-2")
@@ -43,9 +39,9 @@ def an_object_that_is_not_there(bench: Bench) -> None:
     flows = FlowFilter.start(bench)
     flows.three()
     for type, data in flows.samples(priority=2).items():
-        _answered(bench, f"MODIFY of {type.name} 1, which is not there,", flows.modify(type, 1, data), S.ENXIO)
-        _answered(bench, f"QUERY of {type.name} 1, which is not there,", flows.query(type, 1), S.ENXIO)
-        _answered(bench, f"DESTROY of {type.name} 1, which is not there,", flows.destroy(type, 1), S.ENXIO)
+        must_answer(bench, f"MODIFY of {type.name} 1, which is not there,", flows.modify(type, 1, data), S.ENXIO)
+        must_answer(bench, f"QUERY of {type.name} 1, which is not there,", flows.query(type, 1), S.ENXIO)
+        must_answer(bench, f"DESTROY of {type.name} 1, which is not there,", flows.destroy(type, 1), S.ENXIO)
 
 
 @check("OBJ-3")
@@ -57,7 +53,7 @@ def no_room_for_another(bench: Bench) -> None:
         for id in range(room):
             flows.must_create(type, id, flows.samples(id + 1)[type])
     for type, data in flows.samples(room + 1).items():
-        _answered(bench, f"{type.name} {room} of {room}", flows.create(type, room, data), S.ENOSPC)
+        must_answer(bench, f"{type.name} {room} of {room}", flows.create(type, room, data), S.ENOSPC)
 
 
 @check("OBJ-4")
@@ -67,8 +63,8 @@ def others_depend_on_it(bench: Bench) -> None:
     flows.three()
     samples = flows.samples(priority=2)
     for type in (Obj.GROUP, Obj.CLASSIFIER):
-        _answered(bench, f"MODIFY of a {type.name} with a rule", flows.modify(type, 0, samples[type]), S.EBUSY)
-        _answered(bench, f"DESTROY of a {type.name} with a rule", flows.destroy(type, 0), S.EBUSY)
+        must_answer(bench, f"MODIFY of a {type.name} with a rule", flows.modify(type, 0, samples[type]), S.EBUSY)
+        must_answer(bench, f"DESTROY of a {type.name} with a rule", flows.destroy(type, 0), S.EBUSY)
 
 
 @check("OBJ-5")
@@ -180,7 +176,7 @@ def a_reset_destroys_objects(bench: Bench) -> None:
     flows = FlowFilter.start(bench)
     flows.enable()
     for type in Obj:
-        _answered(bench, f"QUERY of {type.name} 0, which was there before a reset,", flows.query(type, 0), S.ENXIO)
+        must_answer(bench, f"QUERY of {type.name} 0, which was there before a reset,", flows.query(type, 0), S.ENXIO)
     for type, data in flows.samples().items():
         reply = flows.create(type, 0, data)
         bench.must(reply.ok, f"{type.name} 0 was there before a reset; to create it anew was answered with {reply}")

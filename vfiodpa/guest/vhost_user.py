@@ -18,7 +18,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .._native import ffi, lib
-from ..errors import FeaturesRefused, StateError, UsageError, VfiodpaError, check
+from ..errors import FeaturesRefused, UsageError, VfiodpaError, check
 from ..memory import Gpa
 from ..pci.function import Doorbell
 from ..spec.features import NONE, Feature
@@ -31,11 +31,8 @@ from ..spec.vhost_user import (
     VRING_NO_FD,
     BackendRequest,
     HeaderFlag,
-    MemRegion,
-    MemTableHeader,
     Protocol,
     Request,
-    SingleRegion,
     VringAddr,
     VringArea,
     VringState,
@@ -47,6 +44,7 @@ from .guest import Guest
 from .memory import GuestMemory, GuestRegion
 from .page_bell import PageBell
 from .queue import DriverQueue
+from .told_memory import ToldMemory
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +106,6 @@ class VhostUserGuest(Guest):
         self.rings = Counter[str]()
         self._negotiated = NONE
         self._running = False
-        self._told: list[GuestRegion] = []  # regions that the back end has
         self.backend_requests: Channel | None = None
         self.channel = (FrontendChannel.accept if listen else FrontendChannel.connect)(path, timeout)
         self.memory = memory or GuestMemory()
@@ -117,6 +114,8 @@ class VhostUserGuest(Guest):
         except BaseException:
             self.close()
             raise
+        slots = bool(self.protocol & Protocol.CONFIGURE_MEM_SLOTS)
+        self._told = ToldMemory(self.memory, self.channel, slots, self.name)
 
     def _open(self, wanted: Protocol) -> None:
         call, command = self.channel.call, self.channel.command
@@ -302,28 +301,11 @@ class VhostUserGuest(Guest):
 
     def send_memory(self) -> None:
         """Tell the back end all regions it does not have yet."""
-        if self.protocol & Protocol.CONFIGURE_MEM_SLOTS:
-            for region in self.memory.regions:
-                if region not in self._told:
-                    self._add_mem_reg(region)
-        elif self._told != self.memory.regions:
-            self.send_table()
+        self._told.send()
 
     def send_table(self) -> None:
         """SET_MEM_TABLE with all regions, replacing what the back end had."""
-        regions = self.memory.regions
-        if len(regions) > TABLE_SLOTS:
-            raise UsageError(f"{len(regions)} regions, a memory table holds {TABLE_SLOTS}", device=self.name)
-        body = MemTableHeader(count=len(regions)).pack() + b"".join(
-            MemRegion(gpa=r.gpa, length=r.length, uaddr=r.uaddr).pack() for r in regions
-        )
-        self.channel.command(Request.SET_MEM_TABLE, body, [r.mapping.fd for r in regions])
-        self._told = list(regions)
-
-    def _add_mem_reg(self, region: GuestRegion) -> None:
-        payload = SingleRegion(gpa=region.gpa, length=region.length, uaddr=region.uaddr)
-        self.channel.command(Request.ADD_MEM_REG, payload, [region.mapping.fd])
-        self._told.append(region)
+        self._told.send_table()
 
     def add_region(self, size: int, gpa: Gpa | None = None) -> GuestRegion:
         """Hot-plug memory while queues run."""
@@ -337,10 +319,6 @@ class VhostUserGuest(Guest):
 
     def remove_region(self, region: GuestRegion) -> None:
         """Unplug memory; needs CONFIGURE_MEM_SLOTS."""
-        if not self.protocol & Protocol.CONFIGURE_MEM_SLOTS:
-            raise StateError("without CONFIGURE_MEM_SLOTS memory cannot be unplugged", device=self.name)
-        payload = SingleRegion(gpa=region.gpa, length=region.length, uaddr=region.uaddr)
-        self.channel.command(Request.REM_MEM_REG, payload)
         self._told.remove(region)
         self.memory.remove_region(region)
 

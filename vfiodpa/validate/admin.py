@@ -63,6 +63,11 @@ class Reply:
         return f"status {_name(AdminStatus, self.status)}, qualifier {_name(AdminQualifier, self.qualifier)}"
 
 
+def must_answer(bench: Bench, what: str, reply: Reply, status: AdminStatus) -> None:
+    """The reply to ``what`` has that status."""
+    bench.must(reply.status == status, f"{what} was answered with {reply}, not with {status.name}")
+
+
 class Admin:
     """The administration queue of a running device."""
 
