@@ -6,6 +6,7 @@ Children are forked and not started anew: importing everything again takes longe
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import fcntl
 import itertools
 import json
@@ -31,6 +32,7 @@ from vfiodpa.cli.main import main
 from vfiodpa.soft import function
 
 PATIENCE = 30.0  # seconds
+WHERE = signal.SIGUSR2  # a child that does not end is asked where it is
 COLOUR_VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS")
 
 
@@ -111,6 +113,7 @@ def _be_a_process(words: Sequence[str], fds: tuple[int, int, int], env: dict[str
             os.environ.pop(name, None)
         os.environ.update({"TERM": "xterm", **env})
         sys.stdin, sys.stdout, sys.stderr = (os.fdopen(i, mode) for i, mode in enumerate("rww"))
+        faulthandler.register(WHERE, sys.stderr)
         logging.getLogger().handlers.clear()
         function._names = itertools.count()
         code = run_main(words)
@@ -142,7 +145,13 @@ class Piped(Child):
 
     def finish(self) -> Ran:
         """Wait for its end; what it said since the last ``line``. It must say less than a pipe holds."""
-        code = self.wait()
+        try:
+            code = self.wait()
+        except TimeoutError as late:
+            self.send_signal(WHERE)
+            time.sleep(0.5)
+            self.kill()
+            raise TimeoutError(f"{late}; its threads are at:\n{self.err.read()}") from late
         return Ran(code, self.out.read(), self.err.read())
 
     def close(self) -> None:
